@@ -1,0 +1,32 @@
+"""`paragon COMMAND ...`: parses the command line, runs the command, turns bad input into one line and exit status 2."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ..options import OptionError
+from ..version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the command `paragon`.
+
+    Returns:
+        0 done; 1 the run failed; 2 the input cannot be used; 128 + n ended by signal n.
+    """
+    parser = argparse.ArgumentParser(prog="paragon", description="Train super-resolution networks with BasicSR.")
+    parser.add_argument("--version", action="version", version=f"paragon-plugin {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    from . import train
+
+    train.add_parser(commands)
+    args = parser.parse_args(arguments)
+    try:
+        return args.run(args)
+    except OptionError as error:
+        if getattr(args, "debug", False):
+            raise
+        print(f"paragon {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130

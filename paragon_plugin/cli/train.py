@@ -1,0 +1,39 @@
+"""`paragon train -opt FILE`: train as BasicSR does, from the same option files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+
+def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser of `paragon`."""
+    from ..hosts.basicsr.option_file import add_arguments
+
+    parser = commands.add_parser("train", help="train a network from an option file")
+    add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train in the current folder; see `cli.main.main` for the exit status."""
+    import paragon_plugin
+
+    paragon_plugin.install()
+    from ..hosts.basicsr.training import train
+    from ..report.summary import closing_summary
+    from ..scheduling import NonFiniteLossError
+
+    try:
+        result = train(args, os.getcwd())
+    except NonFiniteLossError as error:
+        print(f"paragon train: {error}", file=sys.stderr)
+        return 1
+    if result.options["rank"] == 0:
+        print("\n" + closing_summary(result))
+    return 0 if result.stopped_by is None else 128 + result.stopped_by

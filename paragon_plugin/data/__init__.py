@@ -1,0 +1,5 @@
+"""Datasets registered with the host."""
+
+from .sample_photos_dataset import SamplePhotosDataset
+
+__all__ = ["SamplePhotosDataset"]

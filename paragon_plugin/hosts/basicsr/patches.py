@@ -1,0 +1,99 @@
+"""Each repair of BasicSR 1.4.2, applied only where it is needed. What it mends and when it may go stands with it."""
+
+import functools
+import importlib.util
+import sys
+import types
+from typing import Any
+
+
+def provide_functional_tensor() -> None:
+    """BasicSR imports `rgb_to_grayscale` from a torchvision module that torchvision 0.17 removed.
+
+    May go when basicsr/data/degradations.py imports it from torchvision.transforms.functional.
+    """
+    name = "torchvision.transforms.functional_tensor"
+    if name in sys.modules or importlib.util.find_spec(name) is not None:
+        return
+    from torchvision.transforms.functional import rgb_to_grayscale
+
+    module = types.ModuleType(name, doc="Stands in for the module that torchvision 0.17 removed.")
+    module.rgb_to_grayscale = rgb_to_grayscale  # type: ignore[attr-defined]
+    sys.modules[name] = module
+
+
+def apply() -> None:
+    """Apply every repair that needs BasicSR imported."""
+    _whole_jpeg_quality()
+    _safe_options()
+    _resume_anywhere()
+    _distributed_without_gpu()
+
+
+def _whole_jpeg_quality() -> None:
+    """Real-ESRGAN's degradations draw a fractional JPEG quality, which OpenCV 5 refuses.
+
+    May go when add_jpg_compression rounds the quality itself.
+    """
+    from basicsr.data import degradations
+
+    original = degradations.add_jpg_compression
+    if getattr(original, "_paragon", False):
+        return
+
+    @functools.wraps(original)
+    def add_jpg_compression(img: Any, quality: float = 90) -> Any:
+        return original(img, int(quality))
+
+    add_jpg_compression._paragon = True  # type: ignore[attr-defined]
+    degradations.add_jpg_compression = add_jpg_compression
+
+
+def _safe_options() -> None:
+    """BasicSR reads option files with a YAML loader that can run code, and `--force_yml` through exec and eval.
+
+    May go when BasicSR loads options safely.
+    """
+    import basicsr.test
+    import basicsr.train
+    import basicsr.utils.options
+
+    from . import option_file
+
+    for module in (basicsr.utils.options, basicsr.train, basicsr.test):
+        module.parse_options = option_file.parse_options
+
+
+def _resume_anywhere() -> None:
+    """BasicSR asks for the current CUDA device to resume, which raises on a machine without a GPU.
+
+    May go when load_resume_state maps to the CPU.
+    """
+    import basicsr.train
+
+    from . import resume
+
+    basicsr.train.load_resume_state = resume.load_resume_state
+
+
+def _distributed_without_gpu() -> None:
+    """BasicSR starts NCCL and takes the rank modulo the number of GPUs, which divides by zero where there is none.
+
+    May go when init_dist picks gloo without a GPU.
+    """
+    import torch
+    from basicsr.utils import dist_util
+
+    original = dist_util._init_dist_pytorch
+    if getattr(original, "_paragon", False):
+        return
+
+    @functools.wraps(original)
+    def init_dist_pytorch(backend: str, **kwargs: Any) -> None:
+        if torch.cuda.is_available():
+            original(backend, **kwargs)
+        else:
+            torch.distributed.init_process_group(backend="gloo", **kwargs)
+
+    init_dist_pytorch._paragon = True  # type: ignore[attr-defined]
+    dist_util._init_dist_pytorch = init_dist_pytorch

@@ -1,0 +1,75 @@
+"""Where the lines of a run go: everything into its log file, what people want to see onto the console.
+
+The host logs through the logger `basicsr`; so do we. Lines from before the run's folder exists are kept and written to
+the file when it does.
+"""
+
+import logging
+import logging.handlers
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+LOGGER = "basicsr"
+_FORMAT = logging.Formatter("%(asctime)s %(levelname)s: %(message)s")
+
+
+class RunLog:
+    """Handlers of the host's logger for one run.
+
+    Args:
+        live: A progress line is on the terminal: its regular log lines are not repeated there.
+        main_process: False on ranks other than 0, which only report errors.
+    """
+
+    def __init__(self, *, live: bool, main_process: bool = True):
+        self.logger = logging.getLogger(LOGGER)
+        self.logger.handlers.clear()
+        self.logger.propagate = False
+        self.logger.setLevel(logging.INFO if main_process else logging.ERROR)
+        self._early = logging.handlers.MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1)
+        console = _Console()
+        console.addFilter(_ForPeople(live))
+        self.logger.addHandler(self._early)
+        self.logger.addHandler(console)
+        from basicsr.utils.logger import initialized_logger
+
+        initialized_logger[LOGGER] = True  # the host then uses the logger as it finds it
+
+    def open_file(self, path: str | Path) -> None:
+        """Send everything, from the first line on, to this file as well."""
+        file = logging.FileHandler(path, "w", encoding="utf-8")
+        file.setFormatter(_FORMAT)
+        self._early.setTarget(file)
+        self._early.flush()
+        self.logger.removeHandler(self._early)
+        self.logger.addHandler(file)
+
+
+class _Console(logging.Handler):
+    """Prints above the progress line, if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            text = f"{record.levelname.lower()}: {text}"
+        tqdm.write(text, file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
+
+
+class _ForPeople(logging.Filter):
+    """Lets through our lines, the host's training lines unless a live line stands for them, and every warning."""
+
+    def __init__(self, live: bool):
+        super().__init__()
+        self.live = live
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            return True
+        if getattr(record, "file_only", False):
+            return False
+        path = Path(record.pathname)
+        if "paragon_plugin" in path.parts:
+            return True
+        return path.name == "logger.py" and not self.live  # the host's MessageLogger

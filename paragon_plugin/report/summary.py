@@ -1,0 +1,53 @@
+"""The closing words of a training run."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..hosts.basicsr.training import TrainingResult, ValidationResult
+
+OURS = "this network"
+
+
+def closing_summary(result: TrainingResult) -> str:
+    """Metrics beside classical upscalers', what the scheduler did, and where the files are."""
+    lines = [f"Trained to iteration {result.iteration:,} in {datetime.timedelta(seconds=round(result.seconds))}."]
+    for validation in result.validation:
+        lines += ["", *_comparison(validation)]
+    if result.schedule:
+        lines += ["", "Loss scheduling:", *(f"  {line}" for line in result.schedule)]
+    lines += ["", "Files:", *(f"  {what:<12} {path}" for what, path in _files(result))]
+    return "\n".join(lines)
+
+
+def _comparison(validation: ValidationResult) -> Iterator[str]:
+    """One line per upscaler, one column per metric."""
+    plural = "s" if validation.images != 1 else ""
+    yield f"Validation on {validation.images} image{plural} of {validation.dataset}:"
+    metrics = list(validation.metrics)
+    rows = {**validation.reference, OURS: validation.metrics}
+    width = max(map(len, rows))
+    yield "  " + " " * width + "".join(f"  {metric:>10}" for metric in metrics)
+    for name, values in rows.items():
+        yield f"  {name:<{width}}" + "".join(f"  {values[metric]:>10.4g}" for metric in metrics)
+
+
+def _files(result: TrainingResult) -> Iterator[tuple[str, str]]:
+    options = result.options
+    root = Path(options["path"]["experiments_root"])
+    here = Path(options["root_path"])
+    latest = root / "models" / ("net_g_latest.pth" if result.stopped_by is None else f"net_g_{result.iteration}.pth")
+    candidates = {
+        "weights": latest,
+        "images": root / "visualization",
+        "decisions": root / "loss_schedule.jsonl",
+        "log": max(root.glob("train_*.log"), default=root),
+        "TensorBoard": here / "tb_logger" / options["name"],
+    }
+    for what, path in candidates.items():
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            yield what, str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

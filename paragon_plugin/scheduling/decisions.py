@@ -1,0 +1,32 @@
+"""A decision of the scheduler, as it is logged: what was done, to which losses, from what to what, and why."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["calibrated", "dataset", "guard_rail", "phase", "corrected", "recovered", "nonfinite"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One line of the decision log."""
+
+    iteration: int
+    kind: Kind
+    reason: str
+    losses: tuple[str, ...] = ()
+    before: Mapping[str, float] = field(default_factory=dict)
+    after: Mapping[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+
+def percent(share: float) -> str:
+    """A share for people: `0.61 %`, `22 %`.
+
+    >>> percent(0.0061), percent(0.22), percent(0.0000012)
+    ('0.61 %', '22 %', '0.00012 %')
+    """
+    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"

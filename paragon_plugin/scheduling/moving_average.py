@@ -1,0 +1,58 @@
+"""Bias-corrected exponential moving averages, as plain numbers that a checkpoint can hold."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass
+class MovingAverage:
+    """EMA that weighs its first values fully: `mean = sum b^(k-i) (1-b) x_i / sum b^(k-i) (1-b)`.
+
+    The coefficient may change from value to value; with `b = 0` the mean is the last value.
+    """
+
+    weighted_sum: float = 0.0
+    weight: float = 0.0
+
+    def update(self, value: float, momentum: float) -> None:
+        """Take in one finite value. momentum: EMA coefficient in [0, 1)."""
+        self.weighted_sum = momentum * self.weighted_sum + (1 - momentum) * value
+        self.weight = momentum * self.weight + (1 - momentum)
+
+    @property
+    def mean(self) -> float:
+        """The average; 0 before the first value."""
+        return self.weighted_sum / self.weight if self.weight > 0 else 0.0
+
+
+@dataclass
+class LogAverage:
+    """Geometric mean of a window and geometric EMA of positive readings.
+
+    Gradient norms are compared as ratios and have heavy tails. In logs a reading 1000 times too large moves a window
+    of 50 by a factor 1.15, where it would multiply an arithmetic mean by 21.
+    """
+
+    log_sum: float = 0.0
+    count: int = 0
+    weighted_sum: float = 0.0
+    weight: float = 0.0
+
+    def update(self, value: float, momentum: float, *, window: bool) -> None:
+        """Take in one positive finite value; `window` says whether it also counts for the window's mean."""
+        log = math.log(value)
+        if window:
+            self.log_sum += log
+            self.count += 1
+        self.weighted_sum = momentum * self.weighted_sum + (1 - momentum) * log
+        self.weight = momentum * self.weight + (1 - momentum)
+
+    @property
+    def window_mean(self) -> float:
+        """Geometric mean of the window; 0 before its first value."""
+        return math.exp(self.log_sum / self.count) if self.count else 0.0
+
+    @property
+    def mean(self) -> float:
+        """Geometric EMA; 0 before the first value."""
+        return math.exp(self.weighted_sum / self.weight) if self.weight > 0 else 0.0

@@ -1,0 +1,61 @@
+"""Back-propagates each loss to the network's output, where all losses meet.
+
+With y the output and L_i the losses, `g_i = dL_i/dy` needs no pass through the network. Combined with factors f_i,
+`y.backward(sum_i f_i g_i)` then goes through the network once and gives the same parameter gradients as
+`(sum_i f_i L_i).backward()`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+
+class OutputGradients:
+    """Gradients of each loss on the output, at one step.
+
+    Args:
+        output: Network output y (B, C, H, W), attached to the network's graph.
+    """
+
+    def __init__(self, output: Tensor):
+        self.output = output
+        self.leaf = output.detach().requires_grad_()
+        self.values: dict[str, Tensor] = {}
+        self.gradients: dict[str, Tensor] = {}
+
+    def add(self, compute: Callable[[Tensor], Mapping[str, Tensor]]) -> None:
+        """Evaluate losses that share a sub-graph, and back-propagate each of them to the output.
+
+        The shared graph (one VGG pass for content and style) is kept until the last of them is done, then freed
+        before the next group is evaluated.
+
+        Args:
+            compute: Takes a leaf copy of the output and returns scalar losses by name.
+        """
+        losses = compute(self.leaf)
+        for position, (name, loss) in enumerate(losses.items(), start=1):
+            (gradient,) = torch.autograd.grad(loss, self.leaf, retain_graph=position < len(losses))
+            self.values[name] = loss.detach()
+            self.gradients[name] = gradient
+
+    def norms(self) -> dict[str, Tensor]:
+        """n_i = mean over samples of the L2 norm of g_i, in float32 at least; a scalar each, on the device."""
+        return {
+            name: torch.linalg.vector_norm(gradient.flatten(1).float(), dim=1).mean()
+            for name, gradient in self.gradients.items()
+        }
+
+    def backward(self, factors: Mapping[str, float]) -> None:
+        """Back-propagate `sum_i f_i g_i` from the output through the network."""
+        self.output.backward(weighted_sum((factors[name], gradient) for name, gradient in self.gradients.items()))
+
+
+def weighted_sum(terms: Iterable[tuple[float, Tensor]]) -> Tensor:
+    """`sum_i f_i g_i`; a factor of exactly 1 costs nothing."""
+    total: Tensor | None = None
+    for factor, gradient in terms:
+        term = gradient if factor == 1 else gradient * factor
+        total = term if total is None else total.add(term)
+    assert total is not None, "at least one loss"
+    return total

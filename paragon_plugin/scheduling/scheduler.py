@@ -1,0 +1,403 @@
+"""The loss scheduler: readings of each loss in, factors on each loss out, with every decision explained.
+
+Data flows one way at each step: readings -> averages and windows -> calibration u_i -> desired multiplier m_i* ->
+m_i within its rate and bounds -> factor u_i m_i. Plain Python numbers throughout: deterministic, device-free, and
+small enough for a checkpoint.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ..options import DynamicLossScheduling, OptionError, suggestion
+from .calibration import Parameters, effective_parameters, training_phase
+from .complexity import DatasetComplexity
+from .decisions import Decision, percent
+from .gradient_balance import GradientBalance
+from .loss_ratio import LossRatio
+from .loss_velocity import LossVelocity
+from .presets import MANUAL, PRESETS
+from .readings import LossInfo, Reading
+from .shares import check_explicit_shares
+from .signals import Signal
+from .stability import StabilityMonitor
+
+__all__ = ["DynamicLossScheduler", "LossInfo", "NonFiniteLossError", "Reading", "Step"]
+
+SETTLING_WINDOWS = 2
+"""An adversarial loss says nothing until its discriminator has learnt: it waits this many windows before its own."""
+
+SIGNALS = {"gradient": GradientBalance, "loss_ratio": LossRatio, "loss_velocity": LossVelocity}
+
+
+class NonFiniteLossError(RuntimeError):
+    """Losses stayed NaN or infinite for too many steps in a row."""
+
+    def __init__(self, names: Sequence[str], steps: int):
+        super().__init__(
+            f"{', '.join(names)} gave NaN or infinity for {steps} steps in a row; training cannot go on. "
+            "Lower the learning rate or the loss's weight, or look at its inputs."
+        )
+        self.names = tuple(names)
+
+
+@dataclass
+class LossState:
+    """What the scheduler remembers of one loss."""
+
+    first_active: int | None = None
+    observed: int = 0
+    calibrated_at: int | None = None
+    eased_from: float = 1.0
+    ease_iterations: int = 1
+    calibration: float = 1.0
+    multiplier: float = 1.0
+
+    def eased_calibration(self, iteration: int) -> float:
+        """u_i on its way from its old to its new value, geometrically, over as many iterations as its window had."""
+        if self.calibrated_at is None:
+            return 1.0
+        part = min(1.0, (iteration - self.calibrated_at) / self.ease_iterations)
+        return self.eased_from ** (1 - part) * self.calibration**part
+
+    def easing(self, iteration: int) -> bool:
+        return self.calibrated_at is not None and iteration < self.calibrated_at + self.ease_iterations
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do at one training step."""
+
+    factors: Mapping[str, float]
+    """Factor on each active loss (its base weight is already in it): u_i m_i."""
+    multipliers: Mapping[str, float]
+    """The m_i alone."""
+    shares: Mapping[str, float]
+    """Each loss's part of the update with these factors."""
+    parameters: Parameters
+    decisions: tuple[Decision, ...] = ()
+    skip: bool = False
+    """A reading was not finite: leave weights, averages and optimizer untouched at this step."""
+
+
+class DynamicLossScheduler:
+    """Keeps the balance of a recipe's losses; see `docs` of `options.DynamicLossScheduling` for its parameters.
+
+    Call `step` once per optimizer step. All state is in `state_dict()`: a run resumed from it makes the same
+    decisions as one never interrupted.
+
+    Args:
+        losses: The losses to schedule, in the recipe's order; names unique, base weights not 0.
+        options: The validated option block.
+        total_iter: Length of the run in optimizer steps.
+        size: ParagonSR2 size whose preset applies with auto_calibrate (see `presets.nearest_size`).
+
+    Raises:
+        OptionError: The block names a loss that does not exist, or explicit targets leave one out.
+    """
+
+    def __init__(self, losses: Sequence[LossInfo], options: DynamicLossScheduling, *, total_iter: int, size: str = "s"):
+        self.losses = {loss.name: loss for loss in losses}
+        assert len(self.losses) == len(losses), "loss names are unique"
+        if isinstance(options.target, dict):
+            for name in options.target:
+                if name not in self.losses:
+                    raise OptionError(
+                        f"train.dynamic_loss_scheduling.target.{name}", f"no such loss{suggestion(name, self.losses)}"
+                    )
+            check_explicit_shares(options.target, self.losses)
+        self.options = options
+        self.total_iter = total_iter
+        self.preset, self.source = (PRESETS[size], f"preset {size}") if options.auto_calibrate else (MANUAL, "default")
+        self.signal: Signal = SIGNALS[options.signal](losses, options)
+        self.states = {name: LossState() for name in self.losses}
+        self.complexity = DatasetComplexity(options.complexity_cutoffs)
+        self.stability = StabilityMonitor(total_iter)
+        self.upper_bound: float | None = None
+        self.phase = ""
+        self.limiting = False
+        self.nonfinite_in_a_row = 0
+        self.nonfinite_total = 0
+        self._parameters: tuple[object, Parameters] | None = None
+
+    # -- parameters ------------------------------------------------------------------------------------------------
+
+    def parameters(self, iteration: int) -> Parameters:
+        """Effective parameters at an iteration, from what the scheduler knows now."""
+        auto = self.options.auto_calibrate
+        phase = training_phase(iteration, self.total_iter) if auto else None
+        key = (phase, self.complexity.decided, self.stability.correction)
+        if self._parameters is None or self._parameters[0] != key:
+            computed = effective_parameters(
+                self.preset,
+                self.source,
+                total_iter=self.total_iter,
+                phase=phase,
+                dataset=self.complexity.decided,
+                correction=self.stability.correction,
+                manual=self.options,
+            )
+            self._parameters = (key, computed)
+        return self._parameters[1]
+
+    @property
+    def wants_complexity(self) -> bool:
+        """Whether `step` still needs the complexity score of the batch."""
+        return self.options.auto_calibrate and self.complexity.decided is None
+
+    # -- one step --------------------------------------------------------------------------------------------------
+
+    def step(self, iteration: int, readings: Mapping[str, Reading], complexity: float | None = None) -> Step:
+        """Decide the factors of one optimizer step.
+
+        Args:
+            iteration: Current iteration, from 1.
+            readings: Reading of each loss active at this iteration.
+            complexity: Mean complexity score of the batch while `wants_complexity`.
+
+        Raises:
+            NonFiniteLossError: The readings were not finite for `max_nonfinite_steps` steps in a row.
+        """
+        broken = [
+            name for name, r in readings.items() if not (math.isfinite(r.value) and math.isfinite(r.gradient_norm))
+        ]
+        if broken:
+            return self._skip(iteration, broken)
+        self.nonfinite_in_a_row = 0
+
+        decisions = self._follow_training(iteration, readings, complexity)
+        parameters = self.parameters(iteration)
+        self.upper_bound = _approach(self.upper_bound or parameters.max_weight, parameters.max_weight, parameters)
+        parameters = replace(parameters, max_weight=self.upper_bound)
+
+        decisions += self._observe(iteration, readings, parameters)
+        self._move(iteration, readings, parameters)
+        factors = {name: self._factor(name, iteration) for name in readings}
+        decisions += self._limit_adversarial(iteration, readings, factors)
+        return Step(
+            factors=factors,
+            multipliers={name: self.states[name].multiplier for name in readings},
+            shares=shares_of(readings, factors),
+            parameters=parameters,
+            decisions=tuple(decisions),
+        )
+
+    def _skip(self, iteration: int, broken: list[str]) -> Step:
+        self.nonfinite_in_a_row += 1
+        self.nonfinite_total += 1
+        if self.nonfinite_in_a_row >= self.options.max_nonfinite_steps:
+            raise NonFiniteLossError(broken, self.nonfinite_in_a_row)
+        reason = (
+            f"{', '.join(broken)} gave NaN or infinity; step skipped "
+            f"({self.nonfinite_in_a_row} in a row, stops at {self.options.max_nonfinite_steps})"
+        )
+        decision = Decision(iteration, "nonfinite", reason, tuple(broken))
+        return Step({}, {}, {}, self.parameters(iteration), (decision,), skip=True)
+
+    def _follow_training(
+        self, iteration: int, readings: Mapping[str, Reading], complexity: float | None
+    ) -> list[Decision]:
+        """Phase, dataset and stability: everything that changes the parameters."""
+        if not self.options.auto_calibrate:
+            return []
+        before = self.parameters(max(iteration - 1, 1))
+        decisions: list[Decision] = []
+        phase = training_phase(iteration, self.total_iter)
+        if phase != self.phase:
+            if self.phase:
+                decisions.append(self._changed(iteration, "phase", f"{phase} phase of training begins", before))
+            self.phase = phase
+        if complexity is not None and self.wants_complexity:
+            self.complexity.observe(complexity)
+            if self.complexity.count >= before.baseline_iterations:
+                name = self.complexity.decide()
+                reason = f"training images score {self.complexity.mean:.2f}: a {name} dataset"
+                decisions.append(self._changed(iteration, "dataset", reason, before))
+        total = sum(abs(reading.value) for reading in readings.values())
+        outcome = self.stability.observe(iteration, total, list(readings))
+        if outcome == "recovered":
+            decisions.append(self._changed(iteration, "recovered", "training has been quiet", before))
+        elif outcome:
+            decisions.append(self._changed(iteration, "corrected", outcome.replace("_", " "), before))
+        return decisions
+
+    def _changed(self, iteration: int, kind: Any, reason: str, before: Parameters) -> Decision:
+        after = self.parameters(iteration)
+        names = [name for name in Parameters.NAMES if getattr(before, name) != getattr(after, name)]
+        return Decision(
+            iteration,
+            kind,
+            reason,
+            before={name: getattr(before, name) for name in names},
+            after={name: getattr(after, name) for name in names},
+        )
+
+    # -- windows and calibration -----------------------------------------------------------------------------------
+
+    def _observe(self, iteration: int, readings: Mapping[str, Reading], parameters: Parameters) -> list[Decision]:
+        """Take in the readings; calibrate the losses whose baseline windows end here, together."""
+        ready: list[str] = []
+        for name, reading in readings.items():
+            state = self.states[name]
+            if state.first_active is None:
+                state.first_active = iteration
+            window = state.calibrated_at is None and not self._settling(name, iteration, parameters)
+            if self.signal.observe(name, reading, parameters, window=window) and window:
+                state.observed += 1
+                if state.observed >= parameters.baseline_iterations:
+                    ready.append(name)
+        return self._calibrate(iteration, readings, ready, parameters) if ready else []
+
+    def _settling(self, name: str, iteration: int, parameters: Parameters) -> bool:
+        """Whether an adversarial loss still waits for its discriminator."""
+        state = self.states[name]
+        if self.losses[name].role != "adversarial" or state.first_active is None:
+            return False
+        return iteration < state.first_active + SETTLING_WINDOWS * parameters.baseline_iterations
+
+    def _calibrate(
+        self, iteration: int, readings: Mapping[str, Reading], ready: list[str], parameters: Parameters
+    ) -> list[Decision]:
+        unlimited = {name: self._factor(name, iteration) for name in readings}
+        limit = self._adversarial_limit(readings, unlimited)
+        results = self.signal.calibrate(ready, parameters)
+        for name in ready:
+            state = self.states[name]
+            state.calibrated_at = iteration
+            state.ease_iterations = parameters.baseline_iterations
+            # An adversarial loss held back until now eases on from where it is held, not from 1.
+            state.eased_from = limit if self.losses[name].role == "adversarial" else 1.0
+            state.calibration = results[name].factor if name in results else 1.0
+        return [
+            Decision(
+                iteration,
+                "calibrated",
+                f"{name} gave {percent(result.measured)} of the update; "
+                + (
+                    f"calibrated to {percent(result.target)} (x {result.factor:.3g})"
+                    if result.factor != 1
+                    else "its weight is kept"
+                ),
+                (name,),
+                {"share": result.measured, "calibration": 1.0},
+                {"share": result.target, "calibration": result.factor},
+            )
+            for name, result in results.items()
+        ]
+
+    # -- multipliers -----------------------------------------------------------------------------------------------
+
+    def _move(self, iteration: int, readings: Mapping[str, Reading], parameters: Parameters) -> None:
+        """Let every calibrated multiplier follow its desired value, within its rate and bounds.
+
+        A multiplier rests while its loss's calibration is easing in: what it would follow is not there yet.
+        """
+        for name in readings:
+            state = self.states[name]
+            if state.calibrated_at is not None and not state.easing(iteration):
+                desired = self.signal.desired(name, state.multiplier, parameters)
+                state.multiplier = _approach(state.multiplier, desired, parameters)
+            state.multiplier = min(max(state.multiplier, parameters.min_weight), parameters.max_weight)
+
+    def _factor(self, name: str, iteration: int) -> float:
+        state = self.states[name]
+        return state.eased_calibration(iteration) * state.multiplier
+
+    def _limit_adversarial(
+        self, iteration: int, readings: Mapping[str, Reading], factors: dict[str, float]
+    ) -> list[Decision]:
+        """Hold the adversarial losses together under their share, from their first step."""
+        limit = self._adversarial_limit(readings, factors)
+        names = tuple(name for name in readings if self.losses[name].role == "adversarial")
+        for name in names:
+            factors[name] *= limit
+        began, self.limiting = limit < 1 and not self.limiting, limit < 1
+        if not began:
+            return []
+        allowed = percent(self.options.adversarial_share_unsettled)
+        reason = f"{', '.join(names)} would exceed {allowed} of the update; held there (x {limit:.3g})"
+        return [Decision(iteration, "guard_rail", reason, names, {"limit": 1.0}, {"limit": limit})]
+
+    def _adversarial_limit(self, readings: Mapping[str, Reading], factors: Mapping[str, float]) -> float:
+        """Factor on all adversarial losses that keeps their share of this step within the limit; at most 1.
+
+        Under `auto` the limit stands for good, under other targets until every adversarial loss is calibrated.
+        """
+        adversarial = [name for name in readings if self.losses[name].role == "adversarial"]
+        settled = all(self.states[name].calibrated_at is not None for name in adversarial)
+        if settled and self.options.target_rule != "auto":
+            return 1.0
+        own = sum(factors[name] * readings[name].gradient_norm for name in adversarial)
+        others = sum(factors[n] * r.gradient_norm for n, r in readings.items() if n not in adversarial)
+        allowed = self.options.adversarial_share_unsettled
+        if own <= 0 or others <= 0:
+            return 1.0
+        return min(1.0, allowed / (1 - allowed) * others / own)
+
+    # -- state and words -------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the future, as plain numbers, texts, lists and dicts."""
+        return {
+            "version": 1,
+            "signal_name": self.options.signal,
+            "losses": {name: asdict(state) for name, state in self.states.items()},
+            "signal": self.signal.state_dict(),
+            "complexity": self.complexity.state_dict(),
+            "stability": self.stability.state_dict(),
+            "upper_bound": self.upper_bound,
+            "phase": self.phase,
+            "limiting": self.limiting,
+            "nonfinite_in_a_row": self.nonfinite_in_a_row,
+            "nonfinite_total": self.nonfinite_total,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved state.
+
+        Raises:
+            ValueError: The state is of another recipe (its losses differ) or of another signal.
+        """
+        saved, own = list(state["losses"]), list(self.states)
+        if saved != own:
+            raise ValueError(
+                f"the saved scheduler state is of the losses {', '.join(saved)}, this recipe has {', '.join(own)}; "
+                "resume with the recipe of the run, or start a new run"
+            )
+        if state["signal_name"] != self.options.signal:
+            raise ValueError(
+                f"the saved scheduler state is of signal {state['signal_name']}, the options say {self.options.signal}"
+            )
+        self.states = {name: LossState(**values) for name, values in state["losses"].items()}
+        self.signal.load_state_dict(state["signal"])
+        self.complexity.load_state_dict(state["complexity"])
+        self.stability.load_state_dict(state["stability"])
+        self.upper_bound = state["upper_bound"]
+        self.phase = state["phase"]
+        self.limiting = state["limiting"]
+        self.nonfinite_in_a_row = state["nonfinite_in_a_row"]
+        self.nonfinite_total = state["nonfinite_total"]
+        self._parameters = None
+
+    def describe_parameters(self, iteration: int = 1) -> str:
+        """The effective parameters as a table: value and provenance, one line each."""
+        parameters = self.parameters(iteration)
+        width = max(map(len, Parameters.NAMES))
+        return "\n".join(
+            f"  {name:<{width}}  {getattr(parameters, name):<8.4g}  {parameters.provenance[name]}"
+            for name in Parameters.NAMES
+        )
+
+
+def _approach(value: float, desired: float, parameters: Parameters) -> float:
+    """Move towards `desired` by a relative change of at most `adaptation_rate`, equal up and down in log."""
+    room = 1 + parameters.adaptation_rate
+    return min(max(desired, value / room), value * room)
+
+
+def shares_of(readings: Mapping[str, Reading], factors: Mapping[str, float]) -> dict[str, float]:
+    """Share of each loss in the summed contributions `factor_i n_i`; zeros where nothing contributes."""
+    contributions = {name: abs(factors[name]) * reading.gradient_norm for name, reading in readings.items()}
+    total = sum(contributions.values())
+    return {name: value / total if total > 0 else 0.0 for name, value in contributions.items()}

@@ -1,0 +1,57 @@
+"""The common form of the three signals that multipliers can follow.
+
+A signal turns the readings of each loss into the multiplier it desires for it; how fast and how far a multiplier may
+move is the scheduler's business. State is plain numbers in a `state_dict`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .calibration import Parameters
+from .readings import Reading
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What calibration decided for one loss at the end of its baseline window."""
+
+    factor: float
+    """u_i, the correction of the loss's unit; 1 where its share was already on target."""
+    measured: float
+    """Share with the configured weights."""
+    target: float
+    """Share it is given."""
+
+
+class Signal(Protocol):
+    """Turns readings into desired multipliers."""
+
+    def observe(self, name: str, reading: Reading, parameters: Parameters, *, window: bool) -> bool:
+        """Take in one finite reading; `window`: it belongs to the loss's baseline window.
+
+        Returns whether the reading says something. One that does not (a vanished gradient) is not counted.
+        """
+        ...
+
+    def calibrate(self, names: Sequence[str], parameters: Parameters) -> dict[str, Calibration]:
+        """End the baseline windows of these losses; losses not in the answer keep factor 1."""
+        ...
+
+    def desired(self, name: str, multiplier: float, parameters: Parameters) -> float:
+        """The multiplier that a calibrated loss should have; `multiplier` itself where it should stay."""
+        ...
+
+    def target(self, name: str) -> float | None:
+        """The share that the loss is held at, where the signal has such a thing."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def outside_dead_band(multiplier: float, desired: float, threshold: float) -> bool:
+    """Whether `abs(log(desired / multiplier)) > log(1 + threshold)`."""
+    return abs(math.log(desired / multiplier)) > math.log1p(threshold)
