@@ -66,7 +66,7 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
     max_weight: Annotated[float, Meta(ge=1, le=1e9)] | None = None
     """Upper bound of a multiplier."""
 
-    baseline_iterations: Annotated[int, Meta(ge=1)] | None = None
+    baseline_iterations: Annotated[int, Meta(ge=1, le=10**9)] | None = None
     """Iterations a loss is observed, from its own first active one, before it may move."""
 
     target_ratio_range: tuple[_Positive, _Positive] = (0.1, 10.0)
@@ -93,24 +93,25 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
     adversarial_max_calibration: Annotated[float, Meta(ge=1, le=1e9)] = 10.0
     """`auto` and `baseline`: calibration may multiply an adversarial loss by at most this (any amount down)."""
 
-    complexity_cutoffs: tuple[_Share, _Share] = (0.45, 0.85)
+    complexity_cutoffs: tuple[_Share, _Share] = (0.55, 0.78)
     """Mean complexity score of the training images below which a dataset is simple, above which it is complex."""
 
     manual_weights: dict[str, Annotated[float, Meta(ge=-1e9, le=1e9)]] = {}
     """Base weights by loss name; they replace the weights of the recipe."""
 
-    max_nonfinite_steps: Annotated[int, Meta(ge=1)] = 10
+    max_nonfinite_steps: Annotated[int, Meta(ge=1, le=10**9)] = 10
     """Training stops after this many steps in a row with a NaN or infinite loss or gradient."""
 
     def __post_init__(self) -> None:
+        # Rules between values, worded "option: rule"; `_readable` adds the path and the value.
         low, high = self.target_ratio_range
         if not low < 1 < high:
-            raise ValueError(f"target_ratio_range must be (low, high) with low < 1 < high, got ({low:g}, {high:g})")
+            raise ValueError("target_ratio_range: must be [low, high] with low < 1 < high")
         low, high = self.complexity_cutoffs
         if not low < high:
-            raise ValueError(f"complexity_cutoffs must be (low, high) with low < high, got ({low:g}, {high:g})")
+            raise ValueError("complexity_cutoffs: must be [low, high] with low < high")
         if self.target is not None and self.signal != "gradient":
-            raise ValueError(f"target applies to signal: gradient only, got signal: {self.signal}")
+            raise ValueError(f"target: applies to 'signal: gradient' only, not to 'signal: {self.signal}'")
 
     @property
     def target_rule(self) -> TargetRule | dict[str, float]:
@@ -138,23 +139,34 @@ def parse_dynamic_loss_scheduling(raw: object, path: str = BLOCK) -> DynamicLoss
     if raw is None:
         return DynamicLossScheduling(enabled=False)
     if not isinstance(raw, Mapping):
-        raise OptionError(path, f"must be a block of options such as 'enabled: true', got {raw!r}")
+        raise OptionError(path, f"must be a block of options such as 'enabled: true', got {_shown(raw)}")
     fields = DynamicLossScheduling.__struct_fields__
     for key in raw:
         if key not in fields:
-            raise OptionError(f"{path}.{key}", f"unknown option{suggestion(str(key), fields)}")
+            word = key if isinstance(key, str) and key.isprintable() else _shown(key)
+            raise OptionError(f"{path}.{word}", f"unknown option{suggestion(word, fields)}")
     _refuse_lookalikes(raw, path)
     try:
         return msgspec.convert(dict(raw), DynamicLossScheduling, strict=False)
     except msgspec.ValidationError as error:
         raise _readable(error, raw, path) from None
+    except UnicodeEncodeError as error:  # YAML can spell half a surrogate pair
+        raise OptionError(path, f"must be valid Unicode text, got {error.object!r}") from None
+
+
+def _shown(value: object) -> str:
+    """The value as the user wrote it, on one line."""
+    try:
+        return repr(value)
+    except ValueError:  # Python refuses to print an integer of thousands of digits
+        return "a number too long to print"
 
 
 def _refuse_lookalikes(raw: Mapping[str, Any], path: str) -> None:
     """Lenient conversion turns 2 into true and nan passes no comparison: both are refused with their own words."""
     for key, value in raw.items():
         if key in ("enabled", "auto_calibrate") and not isinstance(value, bool):
-            raise OptionError(f"{path}.{key}", f"must be true or false, got {value!r}")
+            raise OptionError(f"{path}.{key}", f"must be true or false, got {_shown(value)}")
         if isinstance(value, float) and not math.isfinite(value):
             raise OptionError(f"{path}.{key}", f"must be a finite number, got {value}")
 
@@ -174,21 +186,22 @@ _WORDS = {
 def _readable(error: msgspec.ValidationError, raw: Mapping[str, Any], path: str) -> OptionError:
     """Turn msgspec's message and JSON path into ours: path, rule and the value the user wrote."""
     message, _, where = str(error).replace(" - at `key` in `", " - at `").partition(" - at `$")
-    rule, _, value = message.partition(", got ")
+    rule = message.partition(", got ")[0]
     steps = re.findall(r"\.(\w+)|\[(\d+)\]", where)
     if rule.startswith("Object missing"):
-        return OptionError(path, f"needs 'enabled: true' or 'enabled: false', got {dict(raw)!r}")
-    if not steps:  # a rule between options, in our own words (see __post_init__)
-        return OptionError(path, message)
+        return OptionError(path, f"needs 'enabled: true' or 'enabled: false', got {_shown(dict(raw))}")
+    if not steps:  # a rule between values, in our own words (see __post_init__)
+        option, _, rule = message.partition(": ")
+        return OptionError(f"{path}.{option}", f"{rule}, got {_shown(raw[option])}")
     option = str(steps[0][0])
-    value = raw[option]
+    value = _shown(raw[option])
     if rule.startswith("Invalid enum value"):
         choices = {"signal": SIGNALS, "target": get_args(TargetRule)}.get(option, ROLES)
         shares = ", or a mapping of shares by loss name" if option == "target" else ""
-        return OptionError(f"{path}.{option}", f"must be one of {', '.join(choices)}{shares}; got {value!r}")
+        return OptionError(f"{path}.{option}", f"must be one of {', '.join(choices)}{shares}; got {value}")
     rule = rule.replace("Expected ", "must be ").replace("`", "'").replace("'float | null'", "a number")
     rule = rule.replace("'int | null'", "a whole number").replace("'str | object | null'", "text or a mapping")
     for theirs, ours in _WORDS.items():
         rule = rule.replace(theirs, ours)
     rule = re.sub(r"(\d)\.0\b", r"\1", rule)
-    return OptionError(f"{path}.{option}", f"{rule}, got {value!r}")
+    return OptionError(f"{path}.{option}", f"{rule}, got {value}")

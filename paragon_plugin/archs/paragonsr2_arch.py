@@ -5,6 +5,7 @@ from typing import Any
 
 from basicsr.utils.registry import ARCH_REGISTRY
 
+from ..hosts.basicsr.registration import register
 from ..nets.paragonsr2 import SIZES, ParagonSR2, build_paragonsr2
 
 
@@ -19,4 +20,4 @@ def _entry_point(size: str) -> Callable[..., ParagonSR2]:
 
 ENTRY_POINTS = {size: _entry_point(size) for size in SIZES}
 for _build in ENTRY_POINTS.values():
-    ARCH_REGISTRY.register(_build)
+    register(ARCH_REGISTRY)(_build)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..hosts.basicsr.registration import register
 from ..options import OptionError
 
 TRAIN_PHOTOS = ("astronaut", "motorcycle", "rocket", "camera", "grass", "gravel", "brick", "immunohistochemistry")
@@ -24,15 +25,15 @@ def sample_photo(name: str) -> NDArray[np.uint8]:
     return np.repeat(photo[..., None], 3, axis=2) if photo.ndim == 2 else photo
 
 
-def low_resolution(hr: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+def low_resolution(hr: NDArray[np.floating], scale: int) -> NDArray[np.float32]:
     """The MATLAB-style bicubic reduction of an image (H, W, 3) in [0, 1], in 8-bit steps as from a PNG file."""
     if scale == 1:
-        return hr.copy()
+        return hr.astype(np.float32)
     lr = np.clip(imresize(hr, 1 / scale), 0, 1)
     return (np.round(lr * 255) / 255).astype(np.float32)
 
 
-@DATASET_REGISTRY.register()
+@register(DATASET_REGISTRY)
 class SamplePhotosDataset(Dataset[dict[str, Any]]):
     """Pairs of bundled photographs and their bicubic reductions; fixed photographs to train on and to validate with.
 
@@ -77,7 +78,8 @@ class SamplePhotosDataset(Dataset[dict[str, Any]]):
         if self.training:
             hr, lr = paired_random_crop(hr, lr, self.opt["gt_size"], self.opt["scale"])
             # augment flips in place; the crops are views of the photograph
-            hr, lr = augment([hr.copy(), lr.copy()], self.opt.get("use_hflip", True), self.opt.get("use_rot", True))
+            pair = augment([hr.copy(), lr.copy()], self.opt.get("use_hflip", True), self.opt.get("use_rot", True))
+            hr, lr = np.asarray(pair[0]), np.asarray(pair[1])
         name = f"{self.names[index]}.png"
         return {"lq": _tensor(lr), "gt": _tensor(hr), "lq_path": name, "gt_path": name}
 

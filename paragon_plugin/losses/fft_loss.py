@@ -4,8 +4,10 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
+from ..hosts.basicsr.registration import register
 
-@LOSS_REGISTRY.register()
+
+@register(LOSS_REGISTRY)
 class FFTLoss(nn.Module):
     """`w mean(|Re F(x - y)|, |Im F(x - y)|)` with F the unnormalised 2-D real FFT over height and width.
 

@@ -65,8 +65,7 @@ class RecipeLoss(nn.Module):
         values = [v for v in result if v is not None] if isinstance(result, tuple) else [result]
         weigh = self.outer_weight
         return {
-            term.name: value if weigh == 1 else value * weigh
-            for term, value in zip(self.terms, values, strict=True)
+            term.name: value if weigh == 1 else value * weigh for term, value in zip(self.terms, values, strict=True)
         }
 
 

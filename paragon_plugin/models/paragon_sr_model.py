@@ -12,13 +12,14 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..hosts.basicsr.checkpoints import save_atomically
+from ..hosts.basicsr.registration import register
 from ..losses.recipe import build_recipe
 from ..options import parse_dynamic_loss_scheduling
 from .scheduled_losses import ScheduledLosses
 from .size_detection import detect_size
 
 
-@MODEL_REGISTRY.register()
+@register(MODEL_REGISTRY)
 class ParagonSRModel(SRModel):
     """Trains one network on paired images with any number of losses.
 

@@ -1,5 +1,6 @@
 """The live progress line of a training run."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -10,6 +11,14 @@ from tqdm import tqdm
 def on_a_terminal() -> bool:
     """Whether a live line can be drawn: standard error is a terminal."""
     return sys.stderr.isatty()
+
+
+def _width_known() -> bool:
+    """Some containers and remote shells give a terminal of width 0, on which tqdm draws nothing."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
 
 
 class ProgressLine:
@@ -28,7 +37,9 @@ class ProgressLine:
             total=total,
             initial=start,
             disable=not show,
-            dynamic_ncols=True,
+            dynamic_ncols=_width_known(),
+            ncols=None if _width_known() else 120,
+            nrows=None if _width_known() else 24,
             unit="it",
             mininterval=0.2,
             bar_format="{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}] {desc}",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
 from basicsr.utils.matlab_functions import imresize
@@ -11,8 +12,14 @@ from torch.utils.data import DataLoader
 
 from ..ops.magic_kernel import SCALES, magic_kernel_sharp_2021_upsample
 
+
+def bicubic(lq: Tensor, scale: int) -> Tensor:
+    """MATLAB's bicubic enlargement of one image (1, 3, H, W)."""
+    return torch.as_tensor(imresize(lq[0], scale))[None]
+
+
 UPSCALERS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "bicubic": lambda lq, scale: imresize(lq[0], scale)[None],
+    "bicubic": bicubic,
     "Magic Kernel Sharp 2021": magic_kernel_sharp_2021_upsample,
 }
 

@@ -1,7 +1,7 @@
 """Where the lines of a run go: everything into its log file, what people want to see onto the console.
 
-The host logs through the logger `basicsr`; so do we. Lines from before the run's folder exists are kept and written to
-the file when it does.
+The host logs through the logger `basicsr`; so do we. Lines from before the run's folder exists are held back until it
+does: input that is refused leaves its one line of error and nothing else.
 """
 
 import logging
@@ -29,22 +29,25 @@ class RunLog:
         self.logger.propagate = False
         self.logger.setLevel(logging.INFO if main_process else logging.ERROR)
         self._early = logging.handlers.MemoryHandler(capacity=100_000, flushLevel=logging.CRITICAL + 1)
-        console = _Console()
-        console.addFilter(_ForPeople(live))
+        self._console = _Console()
+        self._console.addFilter(_ForPeople(live))
         self.logger.addHandler(self._early)
-        self.logger.addHandler(console)
         from basicsr.utils.logger import initialized_logger
 
         initialized_logger[LOGGER] = True  # the host then uses the logger as it finds it
 
-    def open_file(self, path: str | Path) -> None:
-        """Send everything, from the first line on, to this file as well."""
-        file = logging.FileHandler(path, "w", encoding="utf-8")
-        file.setFormatter(_FORMAT)
-        self._early.setTarget(file)
-        self._early.flush()
+    def open(self, path: str | Path | None) -> None:
+        """Let the lines through, from the first one on: to the console and, if there is a path, into that file."""
+        handlers: list[logging.Handler] = [self._console]
+        if path is not None:
+            file = logging.FileHandler(path, "w", encoding="utf-8")
+            file.setFormatter(_FORMAT)
+            handlers.append(file)
         self.logger.removeHandler(self._early)
-        self.logger.addHandler(file)
+        for handler in handlers:
+            self.logger.addHandler(handler)
+        for record in self._early.buffer:
+            self.logger.handle(record)
 
 
 class _Console(logging.Handler):

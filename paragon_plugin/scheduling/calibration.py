@@ -94,7 +94,7 @@ def effective_parameters(
         manual: The user's block; a parameter given there overrides the computed one, unclamped.
     """
     values: dict[str, float] = {name: getattr(preset, name) for name in Parameters.NAMES}
-    provenance = dict.fromkeys(Parameters.NAMES, source)
+    provenance: dict[str, str] = dict.fromkeys(Parameters.NAMES, source)
     named: list[tuple[str, Factors]] = []
     if dataset is not None:
         named.append((f"{dataset} dataset", DATASETS[dataset]))

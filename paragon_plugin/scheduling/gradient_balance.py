@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..options import DynamicLossScheduling
+from ..options import DynamicLossScheduling, Role
 from .calibration import Parameters
 from .moving_average import LogAverage
 from .readings import LossInfo, Reading
@@ -39,7 +39,7 @@ class GradientBalance:
 
     def __init__(self, losses: Sequence[LossInfo], options: DynamicLossScheduling):
         self.options = options
-        self.roles = {loss.name: loss.role for loss in losses}
+        self.roles: dict[str, Role] = {loss.name: loss.role for loss in losses}
         self.base_weights = {loss.name: loss.base_weight for loss in losses}
         self.magnitudes = {loss.name: LogAverage() for loss in losses}
         self.targets: dict[str, float] = {}
@@ -58,18 +58,20 @@ class GradientBalance:
         magnitude |= {name: self.magnitudes[name].window_mean for name in names}
         measured = normalised(magnitude)
         wanted = target_shares(measured, self.roles, self.base_weights, self.options)
+        before = {name: share * self._total() for name, share in self.targets.items()}
         if not self.targets:
             self.reference = list(names)
             contribution = {name: wanted[name] * sum(magnitude.values()) for name in names}
         else:
-            settled = self._total()
-            joining = sum(wanted[name] for name in names)
-            contribution = {name: wanted[name] / (1 - joining) * settled for name in names}
+            anchor = [name for name in before if self.roles[name] != "adversarial"] or list(before)
+            scale = sum(before[name] for name in anchor) / sum(wanted[name] for name in anchor)
+            contribution = {name: wanted[name] * scale for name in names}
+            if self.options.target_rule == "auto":  # one that joins leaves the others of its role less of their cap
+                before |= {name: min(c, wanted[name] * scale) for name, c in before.items() if name not in anchor}
         for name in names:
             if self._limited_upwards(name):
                 limit = self.options.adversarial_max_calibration * magnitude[name]
                 contribution[name] = min(contribution[name], limit)
-        before = {name: share * self._total() for name, share in self.targets.items()}
         self.targets = normalised(before | contribution)
 
         results: dict[str, Calibration] = {}

@@ -3,6 +3,9 @@
 import math
 from dataclasses import dataclass
 
+FARTHEST = math.log(1000)
+"""How far from a geometric mean, in log, a reading may count as lying."""
+
 
 @dataclass
 class MovingAverage:
@@ -30,7 +33,8 @@ class LogAverage:
     """Geometric mean of a window and geometric EMA of positive readings.
 
     Gradient norms are compared as ratios and have heavy tails. In logs a reading 1000 times too large moves a window
-    of 50 by a factor 1.15, where it would multiply an arithmetic mean by 21.
+    of 50 by a factor 1.15, where it would multiply an arithmetic mean by 21. A reading farther than that from the
+    mean so far counts as 1000 times too large or too small: one that has all but vanished says no more than that.
     """
 
     log_sum: float = 0.0
@@ -42,8 +46,10 @@ class LogAverage:
         """Take in one positive finite value; `window` says whether it also counts for the window's mean."""
         log = math.log(value)
         if window:
-            self.log_sum += log
+            self.log_sum += _near(log, self.log_sum / self.count) if self.count else log
             self.count += 1
+        if self.weight > 0:
+            log = _near(log, self.weighted_sum / self.weight)
         self.weighted_sum = momentum * self.weighted_sum + (1 - momentum) * log
         self.weight = momentum * self.weight + (1 - momentum)
 
@@ -56,3 +62,7 @@ class LogAverage:
     def mean(self) -> float:
         """Geometric EMA; 0 before the first value."""
         return math.exp(self.weighted_sum / self.weight) if self.weight > 0 else 0.0
+
+
+def _near(log: float, mean: float) -> float:
+    return min(max(log, mean - FARTHEST), mean + FARTHEST)

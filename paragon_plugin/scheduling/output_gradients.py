@@ -42,7 +42,9 @@ class OutputGradients:
     def norms(self) -> dict[str, Tensor]:
         """n_i = mean over samples of the L2 norm of g_i, in float32 at least; a scalar each, on the device."""
         return {
-            name: torch.linalg.vector_norm(gradient.flatten(1).float(), dim=1).mean()
+            name: torch.linalg.vector_norm(
+                gradient.flatten(1), dim=1, dtype=torch.promote_types(gradient.dtype, torch.float32)
+            ).mean()
             for name, gradient in self.gradients.items()
         }
 

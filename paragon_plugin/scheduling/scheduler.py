@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..options import DynamicLossScheduling, OptionError, suggestion
-from .calibration import Parameters, effective_parameters, training_phase
+from .calibration import Parameters, Phase, effective_parameters, training_phase
 from .complexity import DatasetComplexity
 from .decisions import Decision, percent
 from .gradient_balance import GradientBalance
@@ -48,6 +48,9 @@ class LossState:
 
     first_active: int | None = None
     observed: int = 0
+    """Steps of its baseline window so far."""
+    told: int = 0
+    """Those of them whose reading said something."""
     calibrated_at: int | None = None
     eased_from: float = 1.0
     ease_iterations: int = 1
@@ -115,8 +118,8 @@ class DynamicLossScheduler:
         self.complexity = DatasetComplexity(options.complexity_cutoffs)
         self.stability = StabilityMonitor(total_iter)
         self.upper_bound: float | None = None
-        self.phase = ""
-        self.limiting = False
+        self.phase: Phase | None = None
+        self.limited_at: int | None = None
         self.nonfinite_in_a_row = 0
         self.nonfinite_total = 0
         self._parameters: tuple[object, Parameters] | None = None
@@ -125,8 +128,9 @@ class DynamicLossScheduler:
 
     def parameters(self, iteration: int) -> Parameters:
         """Effective parameters at an iteration, from what the scheduler knows now."""
-        auto = self.options.auto_calibrate
-        phase = training_phase(iteration, self.total_iter) if auto else None
+        return self._parameters_in(training_phase(iteration, self.total_iter) if self.options.auto_calibrate else None)
+
+    def _parameters_in(self, phase: Phase | None) -> Parameters:
         key = (phase, self.complexity.decided, self.stability.correction)
         if self._parameters is None or self._parameters[0] != key:
             computed = effective_parameters(
@@ -171,10 +175,11 @@ class DynamicLossScheduler:
         self.upper_bound = _approach(self.upper_bound or parameters.max_weight, parameters.max_weight, parameters)
         parameters = replace(parameters, max_weight=self.upper_bound)
 
-        decisions += self._observe(iteration, readings, parameters)
-        self._move(iteration, readings, parameters)
+        telling = self._observe(iteration, readings, parameters)
+        decisions += self._calibrate(iteration, readings, parameters)
+        self._move(iteration, readings, telling, parameters)
         factors = {name: self._factor(name, iteration) for name in readings}
-        decisions += self._limit_adversarial(iteration, readings, factors)
+        decisions += self._limit_adversarial(iteration, readings, factors, parameters)
         return Step(
             factors=factors,
             multipliers={name: self.states[name].multiplier for name in readings},
@@ -201,14 +206,14 @@ class DynamicLossScheduler:
         """Phase, dataset and stability: everything that changes the parameters."""
         if not self.options.auto_calibrate:
             return []
-        before = self.parameters(max(iteration - 1, 1))
-        decisions: list[Decision] = []
         phase = training_phase(iteration, self.total_iter)
+        before = self._parameters_in(self.phase or phase)
+        decisions: list[Decision] = []
         if phase != self.phase:
             if self.phase:
                 decisions.append(self._changed(iteration, "phase", f"{phase} phase of training begins", before))
             self.phase = phase
-        if complexity is not None and self.wants_complexity:
+        if complexity is not None and math.isfinite(complexity) and self.wants_complexity:
             self.complexity.observe(complexity)
             if self.complexity.count >= before.baseline_iterations:
                 name = self.complexity.decide()
@@ -235,19 +240,23 @@ class DynamicLossScheduler:
 
     # -- windows and calibration -----------------------------------------------------------------------------------
 
-    def _observe(self, iteration: int, readings: Mapping[str, Reading], parameters: Parameters) -> list[Decision]:
-        """Take in the readings; calibrate the losses whose baseline windows end here, together."""
-        ready: list[str] = []
+    def _observe(self, iteration: int, readings: Mapping[str, Reading], parameters: Parameters) -> set[str]:
+        """Take in the readings; returns the losses whose readings said something.
+
+        A vanished gradient counts for the length of the window but not for its mean: one of them must not part a loss
+        from those it started with.
+        """
+        telling: set[str] = set()
         for name, reading in readings.items():
             state = self.states[name]
             if state.first_active is None:
                 state.first_active = iteration
             window = state.calibrated_at is None and not self._settling(name, iteration, parameters)
-            if self.signal.observe(name, reading, parameters, window=window) and window:
-                state.observed += 1
-                if state.observed >= parameters.baseline_iterations:
-                    ready.append(name)
-        return self._calibrate(iteration, readings, ready, parameters) if ready else []
+            state.observed += window
+            if self.signal.observe(name, reading, parameters, window=window):
+                telling.add(name)
+                state.told += window
+        return telling
 
     def _settling(self, name: str, iteration: int, parameters: Parameters) -> bool:
         """Whether an adversarial loss still waits for its discriminator."""
@@ -256,18 +265,29 @@ class DynamicLossScheduler:
             return False
         return iteration < state.first_active + SETTLING_WINDOWS * parameters.baseline_iterations
 
-    def _calibrate(
-        self, iteration: int, readings: Mapping[str, Reading], ready: list[str], parameters: Parameters
-    ) -> list[Decision]:
+    def _calibrate(self, iteration: int, readings: Mapping[str, Reading], parameters: Parameters) -> list[Decision]:
+        """Calibrate the losses whose baseline windows end here, together.
+
+        A window in which less than half of the readings said something goes on until that many have.
+        """
+        length = parameters.baseline_iterations
+        states = {name: self.states[name] for name in readings}
+        ready = [
+            name
+            for name, state in states.items()
+            if state.calibrated_at is None and state.observed >= length and 2 * state.told >= length
+        ]
+        if not ready:
+            return []
         unlimited = {name: self._factor(name, iteration) for name in readings}
-        limit = self._adversarial_limit(readings, unlimited)
+        limits, _ = self._adversarial_limits(iteration, readings, unlimited)
         results = self.signal.calibrate(ready, parameters)
         for name in ready:
             state = self.states[name]
             state.calibrated_at = iteration
-            state.ease_iterations = parameters.baseline_iterations
+            state.ease_iterations = length
             # An adversarial loss held back until now eases on from where it is held, not from 1.
-            state.eased_from = limit if self.losses[name].role == "adversarial" else 1.0
+            state.eased_from = limits.get(name, 1.0)
             state.calibration = results[name].factor if name in results else 1.0
         return [
             Decision(
@@ -288,14 +308,15 @@ class DynamicLossScheduler:
 
     # -- multipliers -----------------------------------------------------------------------------------------------
 
-    def _move(self, iteration: int, readings: Mapping[str, Reading], parameters: Parameters) -> None:
+    def _move(self, iteration: int, readings: Mapping[str, Reading], telling: set[str], parameters: Parameters) -> None:
         """Let every calibrated multiplier follow its desired value, within its rate and bounds.
 
-        A multiplier rests while its loss's calibration is easing in: what it would follow is not there yet.
+        A multiplier rests while its loss's calibration is easing in, for what it would follow is not there yet, and
+        while its loss's gradient has vanished.
         """
         for name in readings:
             state = self.states[name]
-            if state.calibrated_at is not None and not state.easing(iteration):
+            if name in telling and state.calibrated_at is not None and not state.easing(iteration):
                 desired = self.signal.desired(name, state.multiplier, parameters)
                 state.multiplier = _approach(state.multiplier, desired, parameters)
             state.multiplier = min(max(state.multiplier, parameters.min_weight), parameters.max_weight)
@@ -305,35 +326,60 @@ class DynamicLossScheduler:
         return state.eased_calibration(iteration) * state.multiplier
 
     def _limit_adversarial(
-        self, iteration: int, readings: Mapping[str, Reading], factors: dict[str, float]
+        self, iteration: int, readings: Mapping[str, Reading], factors: dict[str, float], parameters: Parameters
     ) -> list[Decision]:
-        """Hold the adversarial losses together under their share, from their first step."""
-        limit = self._adversarial_limit(readings, factors)
-        names = tuple(name for name in readings if self.losses[name].role == "adversarial")
-        for name in names:
-            factors[name] *= limit
-        began, self.limiting = limit < 1 and not self.limiting, limit < 1
-        if not began:
-            return []
-        allowed = percent(self.options.adversarial_share_unsettled)
-        reason = f"{', '.join(names)} would exceed {allowed} of the update; held there (x {limit:.3g})"
-        return [Decision(iteration, "guard_rail", reason, names, {"limit": 1.0}, {"limit": limit})]
+        """Hold the adversarial losses together under their share, from their first step.
 
-    def _adversarial_limit(self, readings: Mapping[str, Reading], factors: Mapping[str, float]) -> float:
-        """Factor on all adversarial losses that keeps their share of this step within the limit; at most 1.
-
-        Under `auto` the limit stands for good, under other targets until every adversarial loss is calibrated.
+        Told when it begins; a noisy loss that touches the limit now and then is not told again each time, but only
+        after it has been free for as long as a baseline window.
         """
+        limits, allowed = self._adversarial_limits(iteration, readings, factors)
+        for name, limit in limits.items():
+            factors[name] *= limit
+        if not limits:
+            return []
+        before, self.limited_at = self.limited_at, iteration
+        if before is not None and iteration - before <= parameters.baseline_iterations:
+            return []
+        limit = min(limits.values())
+        reason = f"{', '.join(limits)} would exceed {percent(allowed)} of the update; held there (x {limit:.3g})"
+        return [Decision(iteration, "guard_rail", reason, tuple(limits), {"limit": 1.0}, {"limit": limit})]
+
+    def _adversarial_limits(
+        self, iteration: int, readings: Mapping[str, Reading], factors: Mapping[str, float]
+    ) -> tuple[dict[str, float], float]:
+        """Factors below 1 that keep the adversarial losses within their share of this step, and that share.
+
+        Losses without a baseline have `adversarial_share_unsettled` together. Calibrated ones have it too, or their
+        target share where that is larger: under `auto` for good, under other targets while their calibration eases
+        in. Losses without a baseline give way to calibrated ones, but keep half of what there is.
+        """
+        auto = self.options.target_rule == "auto"
         adversarial = [name for name in readings if self.losses[name].role == "adversarial"]
-        settled = all(self.states[name].calibrated_at is not None for name in adversarial)
-        if settled and self.options.target_rule != "auto":
-            return 1.0
-        own = sum(factors[name] * readings[name].gradient_norm for name in adversarial)
-        others = sum(factors[n] * r.gradient_norm for n, r in readings.items() if n not in adversarial)
-        allowed = self.options.adversarial_share_unsettled
-        if own <= 0 or others <= 0:
-            return 1.0
-        return min(1.0, allowed / (1 - allowed) * others / own)
+        new = [name for name in adversarial if self.states[name].calibrated_at is None]
+        old = [
+            name
+            for name in adversarial
+            if name not in new
+            and (auto or (self.states[name].easing(iteration) and self.signal.target(name) is not None))
+        ]
+        size = {name: factors[name] * reading.gradient_norm for name, reading in readings.items()}
+        others = sum(size[name] for name in size if name not in new and name not in old)
+        of_new, of_old = sum(size[name] for name in new), sum(size[name] for name in old)
+        unsettled = self.options.adversarial_share_unsettled
+        targets = self.options.adversarial_share if auto else sum(self.signal.target(name) or 0.0 for name in old)
+        allowed = max(unsettled, targets) if old else unsettled
+        if others <= 0 or allowed >= 1:
+            return {}, allowed
+        room = allowed / (1 - allowed) * others
+        room_of_new = min(unsettled / (1 - unsettled) * others, max(room - of_old, room / 2))
+        limits: dict[str, float] = {}
+        if of_new > room_of_new:
+            limits |= dict.fromkeys(new, room_of_new / of_new)
+            of_new = room_of_new
+        if of_old + of_new > room * (1 + 1e-9):
+            limits |= dict.fromkeys(old, (room - of_new) / of_old)
+        return limits, allowed
 
     # -- state and words -------------------------------------------------------------------------------------------
 
@@ -348,7 +394,7 @@ class DynamicLossScheduler:
             "stability": self.stability.state_dict(),
             "upper_bound": self.upper_bound,
             "phase": self.phase,
-            "limiting": self.limiting,
+            "limited_at": self.limited_at,
             "nonfinite_in_a_row": self.nonfinite_in_a_row,
             "nonfinite_total": self.nonfinite_total,
         }
@@ -375,7 +421,7 @@ class DynamicLossScheduler:
         self.stability.load_state_dict(state["stability"])
         self.upper_bound = state["upper_bound"]
         self.phase = state["phase"]
-        self.limiting = state["limiting"]
+        self.limited_at = state["limited_at"]
         self.nonfinite_in_a_row = state["nonfinite_in_a_row"]
         self.nonfinite_total = state["nonfinite_total"]
         self._parameters = None

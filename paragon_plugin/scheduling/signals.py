@@ -12,6 +12,9 @@ from typing import Any, Protocol
 from .calibration import Parameters
 from .readings import Reading
 
+ROUNDING = 1e-9
+"""Relative differences below this are no differences: what is right stays exactly as it is, without a dead band too."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -53,5 +56,5 @@ class Signal(Protocol):
 
 
 def outside_dead_band(multiplier: float, desired: float, threshold: float) -> bool:
-    """Whether `abs(log(desired / multiplier)) > log(1 + threshold)`."""
-    return abs(math.log(desired / multiplier)) > math.log1p(threshold)
+    """Whether `abs(log(desired / multiplier)) > log(1 + threshold)`, by more than rounding."""
+    return abs(math.log(desired / multiplier)) > math.log1p(threshold) + ROUNDING

@@ -8,6 +8,7 @@ An incident gets one correction: the history starts over and a cool-down follows
 corrections half-way (in log) to none.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ COOL_DOWN = 20
 QUIET = 100
 START = 500
 START_SHARE = 0.1
+FARTHEST = 1000.0
+"""No correction is farther from 1, up or down: the clamps of the parameters bind long before, and it can recover."""
 
 CORRECTIONS: dict[Issue, Factors] = {
     "exponential_loss_growth": Factors(1.05, 0.8, 0.7),
@@ -40,7 +43,7 @@ def detect_instability(history: list[float]) -> Issue | None:
     last = sum(recent[-EDGE:]) / EDGE
     if last > GROWTH * first:
         return "exponential_loss_growth"
-    deviation = (sum((value - last) ** 2 for value in recent) / NEEDED) ** 0.5
+    deviation = math.hypot(*(value - last for value in recent)) / NEEDED**0.5  # squares of spikes would overflow
     if last > 0 and deviation / last > VARIATION:
         return "high_loss_variance"
     return None
@@ -107,7 +110,8 @@ class StabilityMonitor:
 
 
 def _product(a: Factors, b: Factors) -> Factors:
-    return Factors(a.momentum * b.momentum, a.adaptation_rate * b.adaptation_rate, a.max_weight * b.max_weight)
+    products = (vars(a)[name] * vars(b)[name] for name in vars(a))
+    return Factors(*(min(max(product, 1 / FARTHEST), FARTHEST) for product in products))
 
 
 def _relaxed(correction: Factors) -> Factors:

@@ -19,7 +19,7 @@ def check_training_options(options: Options) -> None:
     Raises:
         OptionError: The first thing that cannot work.
     """
-    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
+    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
     _known("model_type", options["model_type"], MODEL_REGISTRY)
     for block in [key for key in options if str(key).startswith("network_")]:
@@ -38,6 +38,13 @@ def check_training_options(options: Options) -> None:
         raise OptionError("datasets", "has no block 'train'")
     _check_count("datasets.train.batch_size_per_gpu", train.get("batch_size_per_gpu"), 1)
     _check_count("datasets.train.num_worker_per_gpu", train.get("num_worker_per_gpu"), 0)
+    enlarge = train.get("dataset_enlarge_ratio", 1)
+    if isinstance(enlarge, bool) or not isinstance(enlarge, int | float) or not 0 < enlarge < 1e6:
+        raise OptionError("datasets.train.dataset_enlarge_ratio", f"must be a positive number, is {enlarge!r}")
+    for name, metric in ((options.get("val") or {}).get("metrics") or {}).items():
+        if not isinstance(metric, dict):
+            raise OptionError(f"val.metrics.{name}", f"must be a block with 'type: ...', is {metric!r}")
+        _known(f"val.metrics.{name}.type", metric.get("type"), METRIC_REGISTRY)
     for key in ("optim_g", "scheduler"):
         block = options["train"].get(key)
         if not isinstance(block, dict) or not isinstance(block.get("type"), str):
@@ -66,7 +73,7 @@ def _check_network(block: str, network: Options) -> None:
     try:
         with torch.random.fork_rng():
             ARCH_REGISTRY.get(name)(**options)
-    except (TypeError, ValueError, KeyError, AssertionError, NotImplementedError) as error:
+    except Exception as error:  # the host's architectures raise nearly anything on options they cannot use
         raise OptionError(block, f"{network['type']}: {error}") from error
 
 

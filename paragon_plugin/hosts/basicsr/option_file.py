@@ -21,7 +21,7 @@ Options = dict[str, Any]
 class OptionLoader(yaml.SafeLoader):
     """Safe YAML that refuses duplicate keys and reads `1e-4` as a number, as YAML 1.2 and people do."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Options:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
             key = str(key_node.value)

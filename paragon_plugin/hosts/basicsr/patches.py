@@ -61,7 +61,7 @@ def _safe_options() -> None:
     from . import option_file
 
     for module in (basicsr.utils.options, basicsr.train, basicsr.test):
-        module.parse_options = option_file.parse_options
+        setattr(module, "parse_options", option_file.parse_options)  # noqa: B010: untyped modules
 
 
 def _resume_anywhere() -> None:

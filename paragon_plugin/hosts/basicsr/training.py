@@ -3,9 +3,11 @@ progress line, a checkpoint on SIGINT and SIGTERM, and a closing summary.
 """
 
 import argparse
+import contextlib
 import logging
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -93,31 +95,39 @@ def _prepare(args: argparse.Namespace, root_path: str) -> _Run:
     log.logger.info(get_env_info(), extra={"file_only": True})
     log.logger.info(dict2str(options), extra={"file_only": True})
     resume_state = load_resume_state(options)
-    try:
+    with _host_refusals("datasets"):
         loader, sampler, val_loaders, epochs, _ = create_train_val_dataloader(options, log.logger)
-    except (AssertionError, KeyError, ValueError, TypeError, NotImplementedError, OSError) as error:
-        raise _host_error("datasets", error) from error
+    assert loader is not None  # the options have a train set
     if len(loader) == 0:
         batch = options["datasets"]["train"]["batch_size_per_gpu"]
         raise OptionError(
             "datasets.train",
             f"{len(sampler)} images per epoch do not fill one batch of {batch}; raise dataset_enlarge_ratio",
         )
-    try:
+    with _host_refusals(f"model_type {options['model_type']}"):
         model = build_model(options)
-    except (AssertionError, KeyError, ValueError, TypeError, NotImplementedError, OSError) as error:
-        raise _host_error(f"model_type {options['model_type']}", error) from error
+        if resume_state:
+            model.resume_training(resume_state)
     return _Run(options, log, live, model, loader, sampler, val_loaders, epochs, resume_state)
 
 
-def _host_error(where: str, error: Exception) -> OptionError:
-    """The host's exceptions name no option: say at least which part refused, in one line."""
-    if isinstance(error, OptionError):
-        return error
-    text = " ".join(str(error).split())
-    if isinstance(error, KeyError):
-        text = f"the option {text} is missing" if " " not in text else text
-    return OptionError(where, text or type(error).__name__)
+@contextlib.contextmanager
+def _host_refusals(where: str) -> Iterator[None]:
+    """Whatever the host raises while it builds a part is about the options: one line that names the part.
+
+    The host's exceptions name no option, and nearly any type comes up. `--debug` shows the traceback.
+    """
+    try:
+        yield
+    except OptionError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split()) or "failed"
+        if isinstance(error, KeyError) and " " not in text:
+            text = f"the option {text} is missing"
+        elif not isinstance(error, ValueError | KeyError | AssertionError | NotImplementedError | OSError):
+            text = f"{text} ({type(error).__name__}; --debug shows where)"
+        raise OptionError(where, text) from error
 
 
 def _open_folders(run: _Run, args: argparse.Namespace) -> Any:
@@ -133,7 +143,9 @@ def _open_folders(run: _Run, args: argparse.Namespace) -> Any:
             mkdir_and_rename(str(Path(options["root_path"]) / "tb_logger" / options["name"]))
     if options["rank"] == 0:
         copy_opt_file(args.opt, options["path"]["experiments_root"])
-        run.log.open_file(Path(options["path"]["log"]) / f"train_{options['name']}_{get_time_str()}.log")
+        run.log.open(Path(options["path"]["log"]) / f"train_{options['name']}_{get_time_str()}.log")
+    else:
+        run.log.open(None)
     return init_tb_loggers(options)
 
 
@@ -167,7 +179,6 @@ def _loop(run: _Run, tb_logger: Any) -> TrainingResult:
     total = int(options["train"]["total_iter"])
     epoch, iteration = 0, 0
     if run.resume_state:
-        model.resume_training(run.resume_state)
         epoch, iteration = run.resume_state["epoch"], run.resume_state["iter"]
         logger.info(f"Resuming from iteration {iteration:,} (epoch {epoch}).")
     cuda_prefetch = options["datasets"]["train"].get("prefetch_mode") == "cuda" and torch.cuda.is_available()

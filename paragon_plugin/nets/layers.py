@@ -1,0 +1,89 @@
+"""Convolutional layers the ParagonSR2 block is made of.
+
+Shape suffixes: B batch, C channels, H and W size.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ScaledConv2d(nn.Conv2d):
+    """A convolution, zero-padded to keep the size, with a learnt scale per output channel: ``gamma * conv(x)``.
+
+    The branch of a residual: a small initial gamma keeps a deep stack close to the identity, which is what makes 80
+    blocks trainable without normalisation (LayerScale: Touvron et al., "Going deeper with Image Transformers", 2021).
+    Passes over the image cost a CPU more than arithmetic, so gamma multiplies the weights instead of the features.
+
+    Args:
+        in_channels, out_channels, groups, bias: as `nn.Conv2d`.
+        kernel_size: height and width, odd.
+        gamma: initial scale.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: tuple[int, int],
+        *,
+        gamma: float,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        padding = (kernel_size[0] // 2, kernel_size[1] // 2)
+        super().__init__(in_channels, out_channels, kernel_size, padding=padding, groups=groups, bias=bias)
+        self.gamma = nn.Parameter(torch.full((out_channels,), gamma))
+
+    def forward(self, input: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias * self.gamma
+        return self._conv_forward(input, self.weight * self.gamma.view(-1, 1, 1, 1), bias)
+
+
+class MultiScaleContext(nn.Module):
+    """Depthwise context at several scales, residual: 3x3, 1xK and Kx1 on an eighth of the channels each.
+
+    (B, C, H, W) -> (B, C, H, W). The other five eighths pass unchanged. The crossed bands reach as far as K x K taps
+    for the price of 2 K, and leaving most channels alone costs little quality (Yu et al., "InceptionNeXt", 2023).
+
+    Args:
+        channels: C >= 4; an eighth is rounded up.
+        band: K, odd.
+        gamma: initial scale of the residuals.
+    """
+
+    def __init__(self, channels: int, band: int, gamma: float) -> None:
+        super().__init__()
+        part = -(-channels // 8)
+        self.part = part
+        self.starts = [channels - 3 * part, channels - 2 * part, channels - part]
+        self.square = ScaledConv2d(part, part, (3, 3), groups=part, gamma=gamma)
+        self.row = ScaledConv2d(part, part, (1, band), groups=part, gamma=gamma)
+        self.column = ScaledConv2d(part, part, (band, 1), groups=part, gamma=gamma)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Adding to slices of a copy takes two thirds of the time of concatenating the parts.
+        out = x.clone()
+        for start, conv in zip(self.starts, (self.square, self.row, self.column), strict=True):
+            out.narrow(1, start, self.part).add_(conv(x.narrow(1, start, self.part)))
+        return out
+
+
+class ChannelModulation(nn.Module):
+    """Squeeze and excite: every channel times ``2 sigmoid(MLP(mean over the image))``, so 1 for a response of 0.
+
+    (B, C, H, W) -> (B, C, H, W). (Hu et al., "Squeeze-and-Excitation Networks", 2018.) The mean is over whatever
+    image is given: a tile of an image is modulated by the tile's mean.
+    """
+
+    def __init__(self, channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        hidden = max(channels // reduction, 4)
+        self.squeeze = nn.Conv2d(channels, hidden, 1)
+        self.excite = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((2, 3), keepdim=True)
+        return x * (2.0 * torch.sigmoid(self.excite(F.silu(self.squeeze(mean)))))

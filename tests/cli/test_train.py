@@ -1,0 +1,280 @@
+"""`paragon train` as a user runs it: real processes, real photographs, real files read back."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+Paragon = Callable[..., subprocess.CompletedProcess[str]]
+Options = Callable[..., Path]
+
+
+def test_a_run_from_start_to_summary(paragon: Paragon, short_options: Options, tmp_path: Path) -> None:
+    result = paragon("train", "-opt", short_options(val__val_freq=20, val__save_img=True))
+    assert result.returncode == 0, result.stderr
+    assert "\r" not in result.stdout + result.stderr  # in a file: plain lines
+    root = tmp_path / "experiments" / "short"
+    assert {p.name for p in (root / "models").iterdir()} == {"net_g_20.pth", "net_g_40.pth", "net_g_latest.pth"}
+    assert {p.name for p in (root / "training_states").iterdir()} == {"20.state", "40.state"}
+    assert len(list((root / "visualization").glob("*/*.png"))) == 4
+    assert (root / "short.yml").is_file()
+    assert "Network: ParagonSR2" in next(root.glob("train_*.log")).read_text()
+    decisions = [json.loads(line) for line in (root / "loss_schedule.jsonl").read_text().splitlines()]
+    assert {d["losses"][0] for d in decisions if d["kind"] == "calibrated"} == {"l1_loss", "fft_loss"}
+    for where in re.findall(r"^  \w+ +((?:experiments|tb_logger)/\S+)$", result.stdout, re.MULTILINE):
+        assert (tmp_path / where).exists()
+
+    # the closing figure is the PSNR of the saved weights, computed here on its own
+    table = dict(re.findall(r"^  (bicubic|Magic Kernel Sharp 2021|this network) +([\d.]+)$", result.stdout, re.M))
+    assert len(table) == 3
+    assert float(table["this network"]) == pytest.approx(
+        validation_psnr(root / "models" / "net_g_latest.pth"), abs=0.02
+    )
+
+
+def validation_psnr(checkpoint: Path) -> float:
+    import numpy as np
+
+    import paragon_plugin
+
+    paragon_plugin.install()
+    from paragon_plugin.data.sample_photos_dataset import SamplePhotosDataset
+    from paragon_plugin.nets.paragonsr2 import build_paragonsr2
+
+    net = build_paragonsr2("nano", scale=2).eval()
+    net.load_state_dict(torch.load(checkpoint, weights_only=True)["params_ema"])
+    values = []
+    for item in SamplePhotosDataset({"phase": "val", "scale": 2}):  # type: ignore[attr-defined]
+        with torch.no_grad():
+            sr = net(item["lq"][None])[0].clamp(0, 1).mul(255).round().numpy()
+        luma = np.array([65.481, 128.553, 24.966])[:, None, None] / 255
+        difference = ((sr - np.round(item["gt"].numpy() * 255)) * luma).sum(0)[2:-2, 2:-2]
+        values.append(10 * np.log10(255**2 / np.mean(difference**2)))
+    return float(np.mean(values))
+
+
+def test_tensorboard_holds_losses_weights_and_shares(paragon: Paragon, short_options: Options, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert paragon("train", "-opt", short_options()).returncode == 0
+    events = EventAccumulator(str(tmp_path / "tb_logger" / "short"))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {f"losses/l_{n}" for n in ("l1_loss", "fft_loss")} <= tags
+    assert {f"{kind}/{n}" for kind in ("loss_weights", "loss_shares") for n in ("l1_loss", "fft_loss")} <= tags
+    shares = [[e.value for e in events.Scalars(f"loss_shares/{n}")] for n in ("l1_loss", "fft_loss")]
+    assert len(shares[0]) == 4
+    assert all(a + b == pytest.approx(1, abs=1e-5) for a, b in zip(*shares, strict=True))
+
+
+def test_the_stock_pipeline_trains_our_model_from_the_same_file(short_options: Options, tmp_path: Path) -> None:
+    code = (
+        "import sys, paragon_plugin; paragon_plugin.install();"
+        "from basicsr.train import train_pipeline; train_pipeline(sys.argv.pop(1))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), "-opt", str(short_options())],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    root = tmp_path / "experiments" / "short"
+    assert (root / "models" / "net_g_latest.pth").is_file()
+    assert "calibrated" in (root / "loss_schedule.jsonl").read_text()
+    assert "End of training" in result.stderr
+
+
+def test_resume_goes_on_and_passes_over_a_damaged_state(
+    paragon: Paragon, short_options: Options, tmp_path: Path
+) -> None:
+    assert paragon("train", "-opt", short_options()).returncode == 0
+    root = tmp_path / "experiments" / "short"
+    damaged = root / "training_states" / "40.state"
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    result = paragon("train", "-opt", short_options(), "--auto_resume")
+    assert result.returncode == 0, result.stderr
+    assert "40.state is damaged" in result.stderr
+    assert "Resuming from iteration 20 " in result.stdout
+    assert "Trained to iteration 40 " in result.stdout
+    assert torch.load(damaged, weights_only=True)["iter"] == 40
+
+
+def test_a_signal_ends_the_run_with_a_checkpoint_to_go_on_from(
+    paragon: Paragon, short_options: Options, tmp_path: Path
+) -> None:
+    file = short_options(train__total_iter=100_000, logger__save_checkpoint_freq=100_000)
+    command = [sys.executable, "-u", "-m", "paragon_plugin.train", "-opt", str(file)]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "iter:" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + signal.SIGTERM
+    stopped = re.search(r"Stopped at iteration ([\d,]+) with a checkpoint", rest)
+    assert stopped, rest
+    iteration = int(stopped[1].replace(",", ""))
+    states = tmp_path / "experiments" / "short" / "training_states"
+    assert [p.name for p in states.iterdir()] == [f"{iteration}.state"]
+    result = paragon("train", "-opt", short_options(train__total_iter=iteration + 5), "--auto_resume")
+    assert f"Resuming from iteration {iteration:,} " in result.stdout
+
+
+def test_two_processes_train_together(short_options: Options, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
+    command += ["-m", "paragon_plugin.train", "-opt", str(short_options(train__total_iter=12, num_gpu=0))]
+    result = subprocess.run(
+        [*command, "--launcher", "pytorch"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("Trained to iteration 12 ") == 1
+    assert "Trained" not in result.stderr
+
+
+def test_live_line_on_a_terminal(short_options: Options, tmp_path: Path) -> None:
+    """In a pseudo-terminal: one line redrawn in place with iteration, speed, time left, losses and multipliers."""
+    import pty
+
+    file = short_options(train__total_iter=60)
+    terminal, tty = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "paragon_plugin.train", "-opt", str(file)],
+        cwd=tmp_path,
+        stdout=tty,
+        stderr=tty,
+        env={**os.environ, "COLUMNS": "160"},
+    )
+    os.close(tty)
+    screen = b""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        try:
+            chunk = os.read(terminal, 65536)
+        except OSError:  # Linux: the other end is closed
+            break
+        if not chunk:
+            break
+        screen += chunk
+    assert process.wait(30) == 0
+    text = screen.decode()
+    assert re.search(r"\r\d+/60 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+(it/s|s/it)\] l1_loss [\d.e-]+ x[\d.]+  fft_loss", text)
+    assert "[epoch:" not in text  # the regular lines are in the log file only
+    log = next((tmp_path / "experiments" / "short").glob("train_*.log"))
+    assert log.read_text().count("[epoch:") == 6
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"train__dynamic_loss_scheduling__momentun": 0.5}, "momentun: unknown option; did you mean 'momentum'?"),
+    ({"train__dynamic_loss_scheduling__momentum": "fast"}, "momentum: must be a number, got 'fast'"),
+    ({"train__losses": [{"type": "L1Los"}]}, "no loss 'L1Los'; did you mean 'L1Loss'?"),
+    ({"network_g__type": "paragonsr2_nanoo"}, "'paragonsr2_nanoo'; did you mean 'paragonsr2_nano'?"),
+    ({"network_g__use_attentoin": True}, "use_attentoin"),
+    ({"model_type": "ParagonSR"}, "did you mean 'ParagonSRModel'?"),
+    (
+        {"datasets__train__type": "PairedImageDataset", "datasets__train__dataroot_gt": "/no/such/folder"},
+        "datasets.train.dataroot_gt: the folder /no/such/folder does not exist",
+    ),
+    ({"val__metrics__psnr__type": "calculate_psrn"}, "did you mean 'calculate_psnr'?"),
+    ({"train__optim_g__type": "Adamm"}, "Adamm"),
+    ({"datasets__train__dataset_enlarge_ratio": 0.01}, "do not fill one batch"),
+    ({"path__resume_state": "nowhere.state"}, "nowhere.state does not exist"),
+    ({"path__pretrain_network_g": "nowhere.pth"}, "nowhere.pth does not exist"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), BAD, ids=[message[:40] for _, message in BAD])
+def test_bad_input_is_one_line_exit_2_and_nothing_written(
+    host: None,
+    short_options: Options,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    overrides: dict[str, Any],
+    message: str,
+) -> None:
+    from paragon_plugin.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    file = short_options(**overrides)
+    assert main(["train", "-opt", str(file)]) == 2
+    captured = capfd.readouterr()
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+    assert captured.err.startswith("paragon train: ")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["short.yml"]
+
+
+def test_bad_input_as_a_process(paragon: Paragon, tmp_path: Path) -> None:
+    (tmp_path / "bad.yml").write_text("name: !!python/object/apply:os.system ['touch ran']")
+    result = paragon("train", "-opt", "bad.yml")
+    assert result.returncode == 2
+    assert result.stderr.startswith("paragon train: bad.yml, line 1: the tag ")
+    assert result.stderr.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.yml"]
+
+
+def test_every_option_file_of_the_project_is_valid_yaml_with_known_names(host: None) -> None:
+    from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
+
+    from paragon_plugin.options import parse_dynamic_loss_scheduling
+
+    files = sorted((Path(__file__).parents[2] / "options").rglob("*.yml"))
+    assert len(files) >= 3
+    for file in files:
+        options = yaml.safe_load(file.read_text())
+        assert options["model_type"] in MODEL_REGISTRY, file
+        assert options["network_g"]["type"] in ARCH_REGISTRY, file
+        assert parse_dynamic_loss_scheduling(options["train"]["dynamic_loss_scheduling"]).enabled
+
+
+TRAIN_FILES = sorted((Path(__file__).parents[2] / "options" / "train").glob("*.yml"))
+
+
+@pytest.mark.parametrize("file", TRAIN_FILES, ids=lambda file: file.stem)
+def test_the_option_files_train_on_a_users_own_folders(
+    host: None, paragon: Paragon, tmp_path: Path, file: Path
+) -> None:
+    """Real image files in folders of the user's; only folders, sizes and counts are set over the file."""
+    import cv2
+
+    from paragon_plugin.data.sample_photos_dataset import VALIDATION_PHOTOS, low_resolution, sample_photo
+
+    scale = yaml.safe_load(file.read_text())["scale"]
+    for name in VALIDATION_PHOTOS:
+        hr = sample_photo(name)[: 32 * scale, : 40 * scale]
+        for folder, image in (("HR", hr), ("LR", (low_resolution(hr.astype("float32") / 255, scale) * 255).round())):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / folder / f"{name}.png"), image[..., ::-1].astype("uint8"))
+    overrides = [
+        f"datasets:{part}:dataroot_{kind}={folder}"
+        for part in ("train", "val")
+        for kind, folder in (("gt", "HR"), ("lq", "LR"))
+    ]
+    overrides += ["train:total_iter=3", "datasets:train:gt_size=64", "datasets:train:batch_size_per_gpu=1"]
+    overrides += ["datasets:train:num_worker_per_gpu=1", "val:val_freq=3", "datasets:train:dataset_enlarge_ratio=4"]
+    refused = paragon("train", "-opt", file)
+    assert refused.returncode == 2
+    assert "datasets.train.dataroot_gt: the folder" in refused.stderr
+    result = paragon("train", "-opt", file, "--force_yml", *overrides)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"this network +\d+\.\d+ +0?\.\d+", result.stdout), result.stdout

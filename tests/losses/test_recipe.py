@@ -1,0 +1,112 @@
+"""From the `train:` options to named, weighted loss terms."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from paragon_plugin.options import OptionError
+
+
+@pytest.fixture(autouse=True)
+def _host(host: None) -> None:
+    pass
+
+
+def build(train: dict[str, Any], manual: dict[str, float] | None = None) -> Any:
+    from paragon_plugin.losses.recipe import build_recipe
+
+    return build_recipe(train, manual or {})
+
+
+def terms(recipe: Any) -> dict[str, tuple[str, float, int]]:
+    return {t.name: (t.role, t.weight, t.start_iter) for loss in recipe for t in loss.terms}
+
+
+@pytest.mark.parametrize(
+    ("loss_type", "name"),
+    [
+        ("L1Loss", "l1_loss"),
+        ("MSELoss", "mse_loss"),
+        ("GANLoss", "gan_loss"),
+        ("PerceptualLoss", "perceptual_loss"),
+        ("WeightedTVLoss", "weighted_tv_loss"),
+        ("FFTLoss", "fft_loss"),
+        ("CharbonnierLoss", "charbonnier_loss"),
+        ("MSSSIMLoss", "msssim_loss"),
+    ],
+)
+def test_names_are_types_in_snake_case(loss_type: str, name: str) -> None:
+    from paragon_plugin.losses.recipe import snake_case
+
+    assert snake_case(loss_type) == name
+
+
+def test_both_forms_mix() -> None:
+    recipe = build(
+        {
+            "pixel_opt": {"type": "L1Loss", "loss_weight": 0.5, "reduction": "mean"},
+            "losses": [{"type": "FFTLoss", "loss_weight": 0.05, "start_iter": 100}, {"type": "MSELoss"}],
+        }
+    )
+    assert terms(recipe) == {
+        "l1_loss": ("pixel", 0.5, 0),
+        "fft_loss": ("structural", 0.05, 100),
+        "mse_loss": ("pixel", 1.0, 0),
+    }
+    assert [loss.active(99) for loss in recipe] == [True, False, True]
+    assert [loss.active(100) for loss in recipe] == [True, True, True]
+
+
+def test_values_carry_the_weight_and_manual_weights_replace_it() -> None:
+    y, gt = torch.full((1, 3, 4, 4), 0.75), torch.full((1, 3, 4, 4), 0.25)
+    (loss,) = build({"pixel_opt": {"type": "L1Loss", "loss_weight": 3.0}})
+    assert loss(y, gt)["l1_loss"].item() == pytest.approx(1.5)
+    (loss,) = build({"pixel_opt": {"type": "L1Loss", "loss_weight": 3.0}}, {"l1_loss": -0.1})
+    assert terms([loss])["l1_loss"][1] == -0.1
+    assert loss(y, gt)["l1_loss"].item() == pytest.approx(-0.05)
+
+
+def test_weight_zero_is_logged_at_its_own_value() -> None:
+    recipe = build({"losses": [{"type": "L1Loss"}, {"type": "MSELoss", "loss_weight": 0}]})
+    y, gt = torch.full((1, 3, 4, 4), 0.75), torch.full((1, 3, 4, 4), 0.25)
+    assert [loss.trains for loss in recipe] == [True, False]
+    assert recipe[1](y, gt)["mse_loss"].item() == pytest.approx(0.25)
+
+
+def test_total_variation_looks_at_the_output_alone() -> None:
+    recipe = build({"losses": [{"type": "WeightedTVLoss", "loss_weight": 2.0}]})
+    y = torch.zeros(1, 3, 4, 4)
+    y[..., 2:] = 1.0  # one step of 1 in each row of 3 differences: mean |dx| = 1/3
+    assert recipe[0](y, torch.ones_like(y))["weighted_tv_loss"].item() == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({}, "train: no loss"),
+        ({"losses": [{"type": "L1Los"}]}, r"train\.losses\[0\]\.type: no loss 'L1Los'; did you mean 'L1Loss'"),
+        ({"losses": [{"type": "L1Loss", "loss_wieght": 1}]}, "unknown option of L1Loss; did you mean 'loss_weight'"),
+        ({"losses": [{"type": "L1Loss"}, {"type": "L1Loss"}]}, "also the name of .*give one of them a 'name'"),
+        ({"losses": {"type": "L1Loss"}}, "must be a list of losses"),
+        ({"losses": [3]}, r"train\.losses\[0\]: must be a block"),
+        ({"losses": [{"type": "L1Loss", "loss_weight": "heavy"}]}, "must be a finite number, is 'heavy'"),
+        ({"losses": [{"type": "L1Loss", "loss_weight": float("nan")}]}, "must be a finite number, is nan"),
+        ({"losses": [{"type": "L1Loss", "loss_weight": 0}]}, "every loss has weight 0"),
+        ({"losses": [{"type": "L1Loss", "start_iter": -1}]}, "start_iter: must be a whole number"),
+        ({"losses": [{"type": "L1Loss", "role": "pxl"}]}, "role: must be one of"),
+        ({"losses": [{"type": "L1Loss", "name": "a b"}]}, "name: must be a word"),
+        ({"losses": [{"type": "L1Loss", "reduction": "max"}]}, "L1Loss refuses its options: Unsupported reduction"),
+        ({"gan_opt": {"type": "GANLoss", "gan_type": "vanilla"}}, "train.gan_opt: GANLoss needs a discriminator"),
+        ({"pixel_opt": "L1Loss"}, "train.pixel_opt: must be a block"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(train: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message) as error:
+        build(train)
+    assert "\n" not in str(error.value)
+
+
+def test_a_manual_weight_for_no_loss_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"manual_weights\.l1_los: no such loss; did you mean 'l1_loss'"):
+        build({"losses": [{"type": "L1Loss"}]}, {"l1_los": 1.0})
