@@ -89,10 +89,16 @@ def main() -> None:
         "constant_ms": 1e3 * statistics.median(times["constant"]),
         "scheduled_ms": 1e3 * statistics.median(times["scheduled"]),
         "ratio": statistics.median(ratios),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
     }
-    print("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in result.items()))
+    print(
+        "  ".join(
+            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in result.items()
+        )
+    )
     if args.json:
         args.json.write_text(json.dumps(result, indent=1))
 

@@ -178,6 +178,9 @@ def _build(path: str, block: Mapping[str, Any], manual_weights: Mapping[str, flo
     for name, key in _weights(path, block):
         default = arguments[key].default if key in arguments else 1.0
         weight = _number(path, key, manual_weights.get(name, options.get(key, default)))
+        if weight == 0 and key != "loss_weight":  # one half of a VGG criterion: off, as in the host
+            options[key] = 0
+            continue
         terms.append(LossTerm(name, cast(Role, role), weight, start))
         inside = weight if weight != 0 else 1.0
         if key in arguments:
@@ -186,6 +189,8 @@ def _build(path: str, block: Mapping[str, Any], manual_weights: Mapping[str, flo
             options.pop(key, None)
             outer_weight = inside
 
+    if not terms:
+        raise OptionError(path, "every weight of it is 0; leave the block out instead")
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in arguments.values())
     for key in options:
         if key not in arguments and not takes_any:

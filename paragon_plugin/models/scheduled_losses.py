@@ -19,7 +19,7 @@ from ..report.decision_log import FILE_NAME, DecisionLog
 from ..scheduling.complexity import mean_image_complexity
 from ..scheduling.decisions import percent
 from ..scheduling.output_gradients import OutputGradients
-from ..scheduling.scheduler import DynamicLossScheduler, LossInfo, Reading, Step
+from ..scheduling.scheduler import DynamicLossScheduler, ForeignStateError, LossInfo, Reading, Step
 
 
 class ScheduledLosses:
@@ -185,7 +185,13 @@ class ScheduledLosses:
                 "The training state holds no loss scheduler (it was saved without one); calibration starts afresh."
             )
             return
-        self.scheduler.load_state_dict(state["scheduler"])
+        try:
+            self.scheduler.load_state_dict(state["scheduler"])
+        except ForeignStateError as change:
+            get_root_logger().warning(
+                f"The loss scheduler's options have changed ({change}); calibration starts afresh."
+            )
+            return
         self.first_shares = dict(state["first_shares"])
         if self.decisions is not None:
             self.decisions.rewind(iteration)

@@ -31,9 +31,13 @@ class WindowAttention(nn.Module):
 
     (B, C, H, W) -> (B, C, H, W), any H and W: ``x + gamma * proj(attention(rms_norm(x)))``. Shifted windows (Liu et
     al., "Swin Transformer", 2021) let pixels on both sides of a window's border meet. Instead of rolling the image
-    around, the grid is moved by padding half a window at the top and left; that padding, and the one that fills the
-    last windows at the bottom and right, is masked out as keys. Nothing wraps around, and every window holds at least
-    one pixel, so no softmax runs over nothing.
+    around, the grid of windows is moved to start half a window outside the image; places outside it, there and where
+    the last windows end, are masked out as keys. Nothing wraps around, and every window holds at least one pixel, so
+    no softmax runs over nothing.
+
+    Windows are gathered by index rather than padded and reshaped: the sizes in between are then plain functions of H
+    and W, and one exported graph serves all of them (from 9 on; at 8 the grid is a single window, which is a graph of
+    its own).
 
     Args:
         channels: C.
@@ -57,30 +61,26 @@ class WindowAttention(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         x_BHWC = x_BCHW.permute(0, 2, 3, 1)
         batch, height, width, channels = x_BHWC.shape
-        w, lead = self.window, self.lead
-        # Whole windows, rounded up; the padding behind the image follows from their number.
-        rows, columns = (height + lead + w - 1) // w, (width + lead + w - 1) // w
-        below, right = rows * w - height - lead, columns * w - width - lead
+        w, depth = self.window, channels // self.heads
+        y_RT, x_CT = self._grid(height, x_BHWC.device), self._grid(width, x_BHWC.device)
+        rows, columns = y_RT.shape[0], x_CT.shape[0]
 
-        qkv = F.pad(self.qkv(self.norm(x_BHWC)), (0, 0, lead, right, lead, below))
-        qkv = qkv.view(batch, rows, w, columns, w, 3, self.heads, channels // self.heads)
-        qkv = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(
-            3, batch * rows * columns, self.heads, w * w, channels // self.heads
-        )
-        q, k, v = qkv.unbind()
-        inside_N11T = self._inside(height, width, rows, columns, x_BHWC.device).repeat(batch, 1, 1, 1)
+        qkv = self.qkv(self.norm(x_BHWC))[:, y_RT.clamp(0, height - 1)][:, :, :, x_CT.clamp(0, width - 1)]
+        qkv = qkv.unflatten(5, (3, self.heads, depth)).permute(5, 0, 1, 3, 6, 2, 4, 7)
+        q, k, v = qkv.reshape(3, batch * rows * columns, self.heads, w * w, depth).unbind()
+        inside_y = ((y_RT >= 0) & (y_RT < height)).view(rows, 1, w, 1)
+        inside_x = ((x_CT >= 0) & (x_CT < width)).view(1, columns, 1, w)
+        inside_N11T = (inside_y & inside_x).reshape(rows * columns, 1, 1, w * w).repeat(batch, 1, 1, 1)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=inside_N11T)
 
-        out = out.view(batch, rows, columns, self.heads, w, w, channels // self.heads).permute(0, 1, 4, 2, 5, 3, 6)
-        out = out.reshape(batch, rows * w, columns * w, channels)[:, lead : lead + height, lead : lead + width]
-        out = self.proj(out)
+        out = out.view(batch, rows, columns, self.heads, w, w, depth).permute(0, 1, 4, 2, 5, 3, 6).flatten(5)
+        y = torch.arange(height, device=out.device) + self.lead
+        x = torch.arange(width, device=out.device) + self.lead
+        out = self.proj(out[:, y // w, y % w][:, :, x // w, x % w])
         return torch.addcmul(x_BHWC, self.gamma.to(x_BHWC.dtype), out.to(x_BHWC.dtype)).permute(0, 3, 1, 2)
 
-    def _inside(self, height: int, width: int, rows: int, columns: int, device: torch.device) -> Tensor:
-        """(rows * columns, 1, 1, T) bool: which tokens of each window are pixels rather than padding."""
-        w, lead = self.window, self.lead
-        y = torch.arange(rows * w, device=device)
-        x = torch.arange(columns * w, device=device)
-        y = ((y >= lead) & (y < lead + height)).view(rows, 1, w, 1)
-        x = ((x >= lead) & (x < lead + width)).view(1, columns, 1, w)
-        return (y & x).reshape(rows * columns, 1, 1, w * w)
+    def _grid(self, size: int, device: torch.device) -> Tensor:
+        """(windows, window) positions along an axis of `size` pixels; the outermost may lie outside."""
+        count = (size + self.lead + self.window - 1) // self.window
+        starts = torch.arange(count, device=device) * self.window - self.lead
+        return starts.unsqueeze(1) + torch.arange(self.window, device=device)

@@ -13,6 +13,13 @@ from paragon_plugin.nets.layers import ChannelModulation, MultiScaleContext, Sca
 SLOPE = 0.1
 
 
+def dense(channels: int) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the variance of a leaky ReLU's output, for the steps without a skip."""
+    conv = nn.Conv2d(channels, channels, 3, padding=1)
+    nn.init.kaiming_normal_(conv.weight, a=SLOPE)
+    return conv
+
+
 class ParagonBlock(nn.Module):
     """Context, optional attention, expansion, optional 3x3 mix, each residual. (B, C, H, W) -> (B, C, H, W).
 
@@ -57,10 +64,7 @@ class ParagonBlock(nn.Module):
         self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
         self.modulation = ChannelModulation(hidden) if modulation else None
         self.project = ScaledConv2d(hidden, channels, (1, 1), bias=False, gamma=gamma)
-        self.mix = None
-        if mix:
-            self.mix = nn.Conv2d(channels, channels, 3, padding=1)
-            nn.init.kaiming_normal_(self.mix.weight, a=SLOPE)
+        self.mix = dense(channels) if mix else None
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.context(x)
@@ -78,15 +82,28 @@ class ParagonBlock(nn.Module):
 
 
 class ResidualGroup(nn.Module):
-    """Blocks and a closing 3x3 convolution with a skip around both: ``x + gamma * conv(leaky_relu(blocks(x)))``.
+    """Blocks and closing dense 3x3 convolutions with a skip around them all. (B, C, H, W) -> (B, C, H, W).
 
-    (B, C, H, W) -> (B, C, H, W).
+    ::
+
+        y = blocks(x);  y = conv(leaky_relu(y))         `closing` times
+        x + gamma * y
+
+    Args:
+        blocks: run in sequence.
+        channels: C.
+        closing: number of convolutions, >= 1.
+        gamma: initial scale of the residual.
     """
 
-    def __init__(self, blocks: list[ParagonBlock], channels: int, gamma: float) -> None:
+    def __init__(self, blocks: list[ParagonBlock], channels: int, closing: int, gamma: float) -> None:
         super().__init__()
         self.blocks = nn.Sequential(*blocks)
-        self.conv = ScaledConv2d(channels, channels, (3, 3), gamma=gamma)
+        self.convs = nn.Sequential(*(dense(channels) for _ in range(closing - 1)))
+        self.out = ScaledConv2d(channels, channels, (3, 3), gamma=gamma)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.leaky_relu(self.blocks(x), SLOPE, inplace=True)).add_(x)
+        y = self.blocks(x)
+        for conv in (*self.convs, self.out):
+            y = conv(F.leaky_relu(y, SLOPE, inplace=True))
+        return y.add_(x)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from paragon_plugin.nets.blocks import SLOPE, ParagonBlock, ResidualGroup
 from paragon_plugin.nets.content_gain import ContentGain
+from paragon_plugin.nets.layers import sub_pixel
 from paragon_plugin.nets.sizes import SIZES, SizeRow
 from paragon_plugin.ops.learnable_kernel import LearnableMagicKernelSharp2021Upsample
 from paragon_plugin.ops.magic_kernel import MagicKernelSharp2021Upsample, check_alpha, check_image, check_scale
@@ -41,7 +42,8 @@ class ParagonSR2(nn.Module):
         upsampler_alpha: sharpening of the base path, 0 (spline) to 2; 1 is Magic Kernel Sharp 2021. The default gives
             0.1 to 0.3 dB more than 1 on bicubic low-resolution images.
         detail_gain: initial value of the learnable factor `gain`, in (0, 10]; None takes the size's.
-        use_content_aware: scale the detail of each image by a factor in (1/2, 3/2) that follows from its content.
+        use_content_aware: scale the detail of each image by a factor in (1/2, 3/2) that follows from its content; None
+            takes the size's default.
         use_attention: window attention in the last block of every group; None takes the size's default.
         use_learnable_magic_kernel: learn the sharpening of the base path within narrow bounds.
         in_chans: channels of input and output, >= 1.
@@ -63,7 +65,7 @@ class ParagonSR2(nn.Module):
         scale: int,
         upsampler_alpha: float = 1.2,
         detail_gain: float | None = None,
-        use_content_aware: bool = True,
+        use_content_aware: bool | None = None,
         use_attention: bool | None = None,
         use_learnable_magic_kernel: bool = False,
         in_chans: int = 3,
@@ -74,7 +76,9 @@ class ParagonSR2(nn.Module):
         self.scale = check_scale(scale)
         self.upsampler_alpha = check_alpha(upsampler_alpha, "upsampler_alpha")
         self.detail_gain = _check_gain(row.detail_gain if detail_gain is None else detail_gain)
-        self.use_content_aware = _check_flag("use_content_aware", use_content_aware)
+        self.use_content_aware = _check_flag(
+            "use_content_aware", row.use_content_aware if use_content_aware is None else use_content_aware
+        )
         self.use_attention = _check_flag("use_attention", row.use_attention if use_attention is None else use_attention)
         self.use_learnable_magic_kernel = _check_flag("use_learnable_magic_kernel", use_learnable_magic_kernel)
         self.in_chans = _check_channels(in_chans)
@@ -105,7 +109,7 @@ class ParagonSR2(nn.Module):
             )
             for index in range(row.blocks)
         ]
-        return ResidualGroup(blocks, row.features, gamma)
+        return ResidualGroup(blocks, row.features, row.closing, gamma)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) -> (B, in_chans, s H, s W)."""
@@ -115,8 +119,7 @@ class ParagonSR2(nn.Module):
         features = self.body(self.conv_in(x.contiguous(memory_format=torch.channels_last)))
         detail = self.conv_out(F.leaky_relu(features, SLOPE, inplace=True))
         gain = self.gain if self.content_gain is None else self.gain * self.content_gain(x)
-        detail = F.pixel_shuffle(detail.contiguous(), self.scale)
-        return torch.addcmul(base, gain.to(base.dtype), detail.to(base.dtype))
+        return torch.addcmul(base, gain.to(base.dtype), sub_pixel(detail, self.scale).to(base.dtype))
 
     def _check_input(self, x: Tensor) -> None:
         check_image(x)

@@ -3,6 +3,6 @@
 Torch only: nothing here knows the host. `output_gradients` measures, `scheduler` decides.
 """
 
-from .scheduler import DynamicLossScheduler, LossInfo, NonFiniteLossError, Reading, Step
+from .scheduler import DynamicLossScheduler, ForeignStateError, LossInfo, NonFiniteLossError, Reading, Step
 
-__all__ = ["DynamicLossScheduler", "LossInfo", "NonFiniteLossError", "Reading", "Step"]
+__all__ = ["DynamicLossScheduler", "ForeignStateError", "LossInfo", "NonFiniteLossError", "Reading", "Step"]

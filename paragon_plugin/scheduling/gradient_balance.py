@@ -27,6 +27,8 @@ from .signals import Calibration, outside_dead_band
 
 VANISHED = 1e-6
 """A calibrated contribution below this part of the total freezes its multiplier."""
+LARGEST_CALIBRATION = 1e9
+"""No unit is this wrong: a gradient that small is rounding, and must not be blown up."""
 
 
 class GradientBalance:
@@ -76,7 +78,7 @@ class GradientBalance:
 
         results: dict[str, Calibration] = {}
         for name in names:
-            factor = contribution[name] / magnitude[name]
+            factor = min(contribution[name] / magnitude[name], LARGEST_CALIBRATION)
             if not outside_dead_band(1.0, factor, parameters.adaptation_threshold):
                 factor = 1.0
             self.factors[name] = factor

@@ -32,9 +32,14 @@ class OutputGradients:
 
         Args:
             compute: Takes a leaf copy of the output and returns scalar losses by name.
+
+        Raises:
+            ValueError: A loss does not depend on the output.
         """
         losses = compute(self.leaf)
         for position, (name, loss) in enumerate(losses.items(), start=1):
+            if not loss.requires_grad:
+                raise ValueError(f"{name} does not depend on the network's output: nothing to train")
             (gradient,) = torch.autograd.grad(loss, self.leaf, retain_graph=position < len(losses))
             self.values[name] = loss.detach()
             self.gradients[name] = gradient

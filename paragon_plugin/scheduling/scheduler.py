@@ -11,19 +11,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..options import DynamicLossScheduling, OptionError, suggestion
-from .calibration import Parameters, Phase, effective_parameters, training_phase
-from .complexity import DatasetComplexity
+from .adversarial_limit import adversarial_limits
+from .auto_calibration import AutoCalibration
+from .calibration import Parameters
 from .decisions import Decision, percent
 from .gradient_balance import GradientBalance
 from .loss_ratio import LossRatio
+from .loss_state import LossState
 from .loss_velocity import LossVelocity
-from .presets import MANUAL, PRESETS
 from .readings import LossInfo, Reading
 from .shares import check_explicit_shares
 from .signals import Signal
-from .stability import StabilityMonitor
 
-__all__ = ["DynamicLossScheduler", "LossInfo", "NonFiniteLossError", "Reading", "Step"]
+__all__ = ["DynamicLossScheduler", "ForeignStateError", "LossInfo", "NonFiniteLossError", "Reading", "Step"]
 
 SETTLING_WINDOWS = 2
 """An adversarial loss says nothing until its discriminator has learnt: it waits this many windows before its own."""
@@ -42,30 +42,8 @@ class NonFiniteLossError(RuntimeError):
         self.names = tuple(names)
 
 
-@dataclass
-class LossState:
-    """What the scheduler remembers of one loss."""
-
-    first_active: int | None = None
-    observed: int = 0
-    """Steps of its baseline window so far."""
-    told: int = 0
-    """Those of them whose reading said something."""
-    calibrated_at: int | None = None
-    eased_from: float = 1.0
-    ease_iterations: int = 1
-    calibration: float = 1.0
-    multiplier: float = 1.0
-
-    def eased_calibration(self, iteration: int) -> float:
-        """u_i on its way from its old to its new value, geometrically, over as many iterations as its window had."""
-        if self.calibrated_at is None:
-            return 1.0
-        part = min(1.0, (iteration - self.calibrated_at) / self.ease_iterations)
-        return self.eased_from ** (1 - part) * self.calibration**part
-
-    def easing(self, iteration: int) -> bool:
-        return self.calibrated_at is not None and iteration < self.calibrated_at + self.ease_iterations
+class ForeignStateError(ValueError):
+    """A saved state belongs to a differently configured scheduler."""
 
 
 @dataclass(frozen=True)
@@ -112,43 +90,22 @@ class DynamicLossScheduler:
             check_explicit_shares(options.target, self.losses)
         self.options = options
         self.total_iter = total_iter
-        self.preset, self.source = (PRESETS[size], f"preset {size}") if options.auto_calibrate else (MANUAL, "default")
+        self.auto = AutoCalibration(options, total_iter=total_iter, size=size)
         self.signal: Signal = SIGNALS[options.signal](losses, options)
         self.states = {name: LossState() for name in self.losses}
-        self.complexity = DatasetComplexity(options.complexity_cutoffs)
-        self.stability = StabilityMonitor(total_iter)
         self.upper_bound: float | None = None
-        self.phase: Phase | None = None
         self.limited_at: int | None = None
         self.nonfinite_in_a_row = 0
         self.nonfinite_total = 0
-        self._parameters: tuple[object, Parameters] | None = None
-
-    # -- parameters ------------------------------------------------------------------------------------------------
-
-    def parameters(self, iteration: int) -> Parameters:
-        """Effective parameters at an iteration, from what the scheduler knows now."""
-        return self._parameters_in(training_phase(iteration, self.total_iter) if self.options.auto_calibrate else None)
-
-    def _parameters_in(self, phase: Phase | None) -> Parameters:
-        key = (phase, self.complexity.decided, self.stability.correction)
-        if self._parameters is None or self._parameters[0] != key:
-            computed = effective_parameters(
-                self.preset,
-                self.source,
-                total_iter=self.total_iter,
-                phase=phase,
-                dataset=self.complexity.decided,
-                correction=self.stability.correction,
-                manual=self.options,
-            )
-            self._parameters = (key, computed)
-        return self._parameters[1]
 
     @property
     def wants_complexity(self) -> bool:
         """Whether `step` still needs the complexity score of the batch."""
-        return self.options.auto_calibrate and self.complexity.decided is None
+        return self.auto.wants_complexity
+
+    def parameters(self, iteration: int) -> Parameters:
+        """Effective parameters at an iteration, from what the scheduler knows now."""
+        return self.auto.parameters(iteration)
 
     # -- one step --------------------------------------------------------------------------------------------------
 
@@ -170,7 +127,8 @@ class DynamicLossScheduler:
             return self._skip(iteration, broken)
         self.nonfinite_in_a_row = 0
 
-        decisions = self._follow_training(iteration, readings, complexity)
+        total = sum(abs(reading.value) for reading in readings.values())
+        decisions = self.auto.follow(iteration, total, list(readings), complexity)
         parameters = self.parameters(iteration)
         self.upper_bound = _approach(self.upper_bound or parameters.max_weight, parameters.max_weight, parameters)
         parameters = replace(parameters, max_weight=self.upper_bound)
@@ -178,7 +136,7 @@ class DynamicLossScheduler:
         telling = self._observe(iteration, readings, parameters)
         decisions += self._calibrate(iteration, readings, parameters)
         self._move(iteration, readings, telling, parameters)
-        factors = {name: self._factor(name, iteration) for name in readings}
+        factors = {name: self.states[name].factor(iteration) for name in readings}
         decisions += self._limit_adversarial(iteration, readings, factors, parameters)
         return Step(
             factors=factors,
@@ -199,44 +157,6 @@ class DynamicLossScheduler:
         )
         decision = Decision(iteration, "nonfinite", reason, tuple(broken))
         return Step({}, {}, {}, self.parameters(iteration), (decision,), skip=True)
-
-    def _follow_training(
-        self, iteration: int, readings: Mapping[str, Reading], complexity: float | None
-    ) -> list[Decision]:
-        """Phase, dataset and stability: everything that changes the parameters."""
-        if not self.options.auto_calibrate:
-            return []
-        phase = training_phase(iteration, self.total_iter)
-        before = self._parameters_in(self.phase or phase)
-        decisions: list[Decision] = []
-        if phase != self.phase:
-            if self.phase:
-                decisions.append(self._changed(iteration, "phase", f"{phase} phase of training begins", before))
-            self.phase = phase
-        if complexity is not None and math.isfinite(complexity) and self.wants_complexity:
-            self.complexity.observe(complexity)
-            if self.complexity.count >= before.baseline_iterations:
-                name = self.complexity.decide()
-                reason = f"training images score {self.complexity.mean:.2f}: a {name} dataset"
-                decisions.append(self._changed(iteration, "dataset", reason, before))
-        total = sum(abs(reading.value) for reading in readings.values())
-        outcome = self.stability.observe(iteration, total, list(readings))
-        if outcome == "recovered":
-            decisions.append(self._changed(iteration, "recovered", "training has been quiet", before))
-        elif outcome:
-            decisions.append(self._changed(iteration, "corrected", outcome.replace("_", " "), before))
-        return decisions
-
-    def _changed(self, iteration: int, kind: Any, reason: str, before: Parameters) -> Decision:
-        after = self.parameters(iteration)
-        names = [name for name in Parameters.NAMES if getattr(before, name) != getattr(after, name)]
-        return Decision(
-            iteration,
-            kind,
-            reason,
-            before={name: getattr(before, name) for name in names},
-            after={name: getattr(after, name) for name in names},
-        )
 
     # -- windows and calibration -----------------------------------------------------------------------------------
 
@@ -279,7 +199,7 @@ class DynamicLossScheduler:
         ]
         if not ready:
             return []
-        unlimited = {name: self._factor(name, iteration) for name in readings}
+        unlimited = {name: self.states[name].factor(iteration) for name in readings}
         limits, _ = self._adversarial_limits(iteration, readings, unlimited)
         results = self.signal.calibrate(ready, parameters)
         for name in ready:
@@ -321,10 +241,6 @@ class DynamicLossScheduler:
                 state.multiplier = _approach(state.multiplier, desired, parameters)
             state.multiplier = min(max(state.multiplier, parameters.min_weight), parameters.max_weight)
 
-    def _factor(self, name: str, iteration: int) -> float:
-        state = self.states[name]
-        return state.eased_calibration(iteration) * state.multiplier
-
     def _limit_adversarial(
         self, iteration: int, readings: Mapping[str, Reading], factors: dict[str, float], parameters: Parameters
     ) -> list[Decision]:
@@ -348,38 +264,24 @@ class DynamicLossScheduler:
     def _adversarial_limits(
         self, iteration: int, readings: Mapping[str, Reading], factors: Mapping[str, float]
     ) -> tuple[dict[str, float], float]:
-        """Factors below 1 that keep the adversarial losses within their share of this step, and that share.
-
-        Losses without a baseline have `adversarial_share_unsettled` together. Calibrated ones have it too, or their
-        target share where that is larger: under `auto` for good, under other targets while their calibration eases
-        in. Losses without a baseline give way to calibrated ones, but keep half of what there is.
-        """
+        """See `adversarial_limit`. Under `auto` the limit stands for good, else until a calibration has eased in."""
         auto = self.options.target_rule == "auto"
         adversarial = [name for name in readings if self.losses[name].role == "adversarial"]
         new = [name for name in adversarial if self.states[name].calibrated_at is None]
-        old = [
+        settled = [
             name
             for name in adversarial
             if name not in new
             and (auto or (self.states[name].easing(iteration) and self.signal.target(name) is not None))
         ]
-        size = {name: factors[name] * reading.gradient_norm for name, reading in readings.items()}
-        others = sum(size[name] for name in size if name not in new and name not in old)
-        of_new, of_old = sum(size[name] for name in new), sum(size[name] for name in old)
-        unsettled = self.options.adversarial_share_unsettled
-        targets = self.options.adversarial_share if auto else sum(self.signal.target(name) or 0.0 for name in old)
-        allowed = max(unsettled, targets) if old else unsettled
-        if others <= 0 or allowed >= 1:
-            return {}, allowed
-        room = allowed / (1 - allowed) * others
-        room_of_new = min(unsettled / (1 - unsettled) * others, max(room - of_old, room / 2))
-        limits: dict[str, float] = {}
-        if of_new > room_of_new:
-            limits |= dict.fromkeys(new, room_of_new / of_new)
-            of_new = room_of_new
-        if of_old + of_new > room * (1 + 1e-9):
-            limits |= dict.fromkeys(old, (room - of_new) / of_old)
-        return limits, allowed
+        targets = sum(self.signal.target(name) or 0.0 for name in settled)
+        return adversarial_limits(
+            {name: factors[name] * reading.gradient_norm for name, reading in readings.items()},
+            new,
+            settled,
+            unsettled_share=self.options.adversarial_share_unsettled,
+            settled_share=self.options.adversarial_share if auto else targets,
+        )
 
     # -- state and words -------------------------------------------------------------------------------------------
 
@@ -387,44 +289,42 @@ class DynamicLossScheduler:
         """Everything that decides the future, as plain numbers, texts, lists and dicts."""
         return {
             "version": 1,
-            "signal_name": self.options.signal,
+            "scheduled": self._scheduled(),
             "losses": {name: asdict(state) for name, state in self.states.items()},
             "signal": self.signal.state_dict(),
-            "complexity": self.complexity.state_dict(),
-            "stability": self.stability.state_dict(),
+            "auto": self.auto.state_dict(),
             "upper_bound": self.upper_bound,
-            "phase": self.phase,
             "limited_at": self.limited_at,
             "nonfinite_in_a_row": self.nonfinite_in_a_row,
             "nonfinite_total": self.nonfinite_total,
+        }
+
+    def _scheduled(self) -> dict[str, Any]:
+        """What a calibration is for: changed, it means nothing any more."""
+        target = self.options.target_rule
+        return {
+            "signal": self.options.signal,
+            "target": dict(target) if isinstance(target, dict) else target,
+            "recipe": {name: loss.base_weight for name, loss in self.losses.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state.
 
         Raises:
-            ValueError: The state is of another recipe (its losses differ) or of another signal.
+            ForeignStateError: The state is of other losses, weights, targets or another signal than this scheduler's.
         """
-        saved, own = list(state["losses"]), list(self.states)
-        if saved != own:
-            raise ValueError(
-                f"the saved scheduler state is of the losses {', '.join(saved)}, this recipe has {', '.join(own)}; "
-                "resume with the recipe of the run, or start a new run"
-            )
-        if state["signal_name"] != self.options.signal:
-            raise ValueError(
-                f"the saved scheduler state is of signal {state['signal_name']}, the options say {self.options.signal}"
-            )
+        saved, own = state["scheduled"], self._scheduled()
+        for what, value in own.items():
+            if saved.get(what) != value:
+                raise ForeignStateError(f"its {what} was {saved.get(what)}, now it is {value}")
         self.states = {name: LossState(**values) for name, values in state["losses"].items()}
         self.signal.load_state_dict(state["signal"])
-        self.complexity.load_state_dict(state["complexity"])
-        self.stability.load_state_dict(state["stability"])
+        self.auto.load_state_dict(state["auto"])
         self.upper_bound = state["upper_bound"]
-        self.phase = state["phase"]
         self.limited_at = state["limited_at"]
         self.nonfinite_in_a_row = state["nonfinite_in_a_row"]
         self.nonfinite_total = state["nonfinite_total"]
-        self._parameters = None
 
     def describe_parameters(self, iteration: int = 1) -> str:
         """The effective parameters as a table: value and provenance, one line each."""

@@ -86,7 +86,7 @@ def target_shares(
         return normalised({name: rule[name] for name in measured})
     if rule == "weights":
         return normalised({name: abs(base_weights[name]) for name in measured})
-    floor = dict.fromkeys(measured, options.share_floor)
+    floor = dict.fromkeys(measured, min(options.share_floor, 0.5 / len(measured)))  # many losses: floors must fit
     if rule == "baseline":
         return bounded(measured, floor, dict.fromkeys(measured, options.share_ceiling))
     typical: dict[Role, float] = {**TYPICAL_SHARES, **options.typical_shares}

@@ -2,7 +2,7 @@
 
 The total is the sum of absolute base-weighted losses, without multipliers: the scheduler must not trigger itself.
 Of the last 20 values, the mean of the last 5 more than twice the mean of the first 5 is `exponential_loss_growth`; a
-standard deviation about the mean of the last 5 of more than half that mean is `high_loss_variance`.
+coefficient of variation (standard deviation over mean) above one half is `high_loss_variance`.
 
 An incident gets one correction: the history starts over and a cool-down follows. Quiet iterations relax the
 corrections half-way (in log) to none.
@@ -25,8 +25,9 @@ COOL_DOWN = 20
 QUIET = 100
 START = 500
 START_SHARE = 0.1
-FARTHEST = 1000.0
-"""No correction is farther from 1, up or down: the clamps of the parameters bind long before, and it can recover."""
+MOST = 3
+"""Corrections never add up to more than this many for growth: losses that are noisy by nature must not end with a
+scheduler that cannot move any more."""
 
 CORRECTIONS: dict[Issue, Factors] = {
     "exponential_loss_growth": Factors(1.05, 0.8, 0.7),
@@ -43,8 +44,9 @@ def detect_instability(history: list[float]) -> Issue | None:
     last = sum(recent[-EDGE:]) / EDGE
     if last > GROWTH * first:
         return "exponential_loss_growth"
-    deviation = math.hypot(*(value - last for value in recent)) / NEEDED**0.5  # squares of spikes would overflow
-    if last > 0 and deviation / last > VARIATION:
+    mean = math.fsum(recent) / NEEDED
+    deviation = math.hypot(*(value - mean for value in recent)) / NEEDED**0.5  # squares of spikes would overflow
+    if mean > 0 and deviation / mean > VARIATION:
         return "high_loss_variance"
     return None
 
@@ -110,8 +112,13 @@ class StabilityMonitor:
 
 
 def _product(a: Factors, b: Factors) -> Factors:
-    products = (vars(a)[name] * vars(b)[name] for name in vars(a))
-    return Factors(*(min(max(product, 1 / FARTHEST), FARTHEST) for product in products))
+    """Both corrections, within MOST for growth."""
+    growth = CORRECTIONS["exponential_loss_growth"]
+    return Factors(
+        momentum=min(a.momentum * b.momentum, growth.momentum**MOST),
+        adaptation_rate=max(a.adaptation_rate * b.adaptation_rate, growth.adaptation_rate**MOST),
+        max_weight=max(a.max_weight * b.max_weight, growth.max_weight**MOST),
+    )
 
 
 def _relaxed(correction: Factors) -> Factors:

@@ -74,6 +74,26 @@ def test_weight_zero_is_logged_at_its_own_value() -> None:
     assert recipe[1](y, gt)["mse_loss"].item() == pytest.approx(0.25)
 
 
+def test_manual_weight_zero_turns_one_half_of_a_vgg_loss_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    from basicsr.losses.basic_loss import PerceptualLoss
+    from torch import nn
+
+    class Features(nn.Module):  # stands for VGG, whose weights are a download
+        def __init__(self, **_: Any):
+            super().__init__()
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"conv1": x}
+
+    monkeypatch.setitem(PerceptualLoss.__init__.__globals__, "VGGFeatureExtractor", Features)
+    block = {"type": "PerceptualLoss", "layer_weights": {"conv1": 1.0}, "perceptual_weight": 1.0, "style_weight": 2.0}
+    y, gt = torch.full((1, 3, 4, 4), 0.75), torch.full((1, 3, 4, 4), 0.25)
+    (both,) = build({"perceptual_opt": block})
+    assert list(both(y, gt)) == ["perceptual_loss", "style_loss"]
+    (loss,) = build({"perceptual_opt": block}, {"style_loss": 0})
+    assert {name: value.item() for name, value in loss(y, gt).items()} == {"perceptual_loss": pytest.approx(0.5)}
+
+
 def test_total_variation_looks_at_the_output_alone() -> None:
     recipe = build({"losses": [{"type": "WeightedTVLoss", "loss_weight": 2.0}]})
     y = torch.zeros(1, 3, 4, 4)

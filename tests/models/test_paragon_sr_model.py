@@ -272,3 +272,26 @@ def test_a_step_reads_the_device_once(
         assert reads == ["tolist"]
         model.get_current_log()  # what is logged was read already
         assert reads == ["tolist"]
+
+
+def test_changed_weights_on_resume_start_a_fresh_calibration(
+    short_options: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import logging
+
+    logging.getLogger("basicsr").propagate = True
+    first = build(options_of(short_options(), tmp_path))
+    train(first, batches(12))
+    state = {
+        "epoch": 0,
+        "iter": 12,
+        "optimizers": [first.optimizer_g.state_dict()],
+        "schedulers": [s.state_dict() for s in first.schedulers],
+        "losses": first.losses.state_dict(),
+    }
+    changed = short_options(train__losses=[{"type": "L1Loss"}, {"type": "FFTLoss", "loss_weight": 0.5}])
+    second = build(options_of(changed, tmp_path))
+    with caplog.at_level("WARNING", logger="basicsr"):
+        second.resume_training(state)
+    assert "options have changed (its recipe was" in caplog.text
+    assert second.losses.scheduler.states["fft_loss"].calibrated_at is None

@@ -1,6 +1,7 @@
 """Each repair of BasicSR 1.4.2, applied only where it is needed. What it mends and when it may go stands with it."""
 
 import functools
+import importlib.machinery
 import importlib.util
 import sys
 import types
@@ -18,6 +19,7 @@ def provide_functional_tensor() -> None:
     from torchvision.transforms.functional import rgb_to_grayscale
 
     module = types.ModuleType(name, doc="Stands in for the module that torchvision 0.17 removed.")
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None)
     module.rgb_to_grayscale = rgb_to_grayscale  # type: ignore[attr-defined]
     sys.modules[name] = module
 
@@ -60,8 +62,9 @@ def _safe_options() -> None:
 
     from . import option_file
 
-    for module in (basicsr.utils.options, basicsr.train, basicsr.test):
-        setattr(module, "parse_options", option_file.parse_options)  # noqa: B010: untyped modules
+    basicsr.utils.options.parse_options = option_file.parse_options
+    basicsr.train.parse_options = option_file.parse_options
+    basicsr.test.parse_options = option_file.parse_options
 
 
 def _resume_anywhere() -> None:

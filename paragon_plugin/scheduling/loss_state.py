@@ -1,0 +1,34 @@
+"""What the scheduler remembers of one loss."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class LossState:
+    """Window, calibration and multiplier of one loss; plain numbers, saved as they are."""
+
+    first_active: int | None = None
+    observed: int = 0
+    """Iterations of the baseline window so far."""
+    told: int = 0
+    """Those of them whose readings said something."""
+    calibrated_at: int | None = None
+    eased_from: float = 1.0
+    ease_iterations: int = 1
+    calibration: float = 1.0
+    multiplier: float = 1.0
+
+    def eased_calibration(self, iteration: int) -> float:
+        """u_i on its way from its old to its new value, geometrically, over as many iterations as its window had."""
+        if self.calibrated_at is None:
+            return 1.0
+        part = min(1.0, (iteration - self.calibrated_at) / self.ease_iterations)
+        return self.eased_from ** (1 - part) * self.calibration**part
+
+    def easing(self, iteration: int) -> bool:
+        """Whether the calibration is still on its way."""
+        return self.calibrated_at is not None and iteration < self.calibrated_at + self.ease_iterations
+
+    def factor(self, iteration: int) -> float:
+        """u_i m_i."""
+        return self.eased_calibration(iteration) * self.multiplier

@@ -1,0 +1,159 @@
+"""Losses that start late, vanish, or come back."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import pytest
+from synthetic_runs import Roles, new_scheduler, run, shares
+
+ROLES: Roles = {"l1": "pixel", "ssim": "structural", "vgg": "perceptual"}
+FAST = {"baseline_iterations": 40, "momentum": 0.8}
+TARGET = {"l1": 0.5, "ssim": 0.2, "vgg": 0.3}
+START = 300
+
+
+def _late(scale: float):
+    def norms(iteration: int) -> dict[str, float]:
+        early = {"l1": 1.0, "ssim": 3.0}
+        return early | {"vgg": 2.0 * scale} if iteration >= START else early
+
+    return norms
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("target", [TARGET, "weights", "auto", "baseline"])
+def test_a_late_loss_leaves_the_balance_of_the_others_and_their_total_alone(scale, target):
+    scheduler = new_scheduler(ROLES, target=target, weights={"ssim": 0.4, "vgg": 0.6}, **FAST)
+    steps = run(scheduler, _late(scale), 1000)
+    before = steps[START - 2].factors
+    for step in steps[START - 1 :]:
+        assert step.factors["l1"] == pytest.approx(before["l1"], rel=1e-9)
+        assert step.factors["ssim"] == pytest.approx(before["ssim"], rel=1e-9)
+    own = shares(steps[-1].factors, _late(scale)(1000))["vgg"]
+    if target == TARGET or target == "weights":
+        assert own == pytest.approx(0.3, rel=1e-6)
+    elif target == "auto":
+        # Half-way in log: 1, 3, 2 against 0.25, 0.25, 0.65. The floor holds for it, and twice for the others.
+        half_way = math.sqrt(1.3) / (math.sqrt(0.25) + math.sqrt(0.75) + math.sqrt(1.3))
+        assert own == pytest.approx({1e-4: 0.02, 1.0: half_way, 1e4: 1 - 2 * 0.02}[scale], rel=1e-6)
+    else:  # 2 of 6, and the rails
+        assert own == pytest.approx({1e-4: 0.02, 1.0: 1 / 3, 1e4: 0.95}[scale], rel=1e-6)
+
+
+def test_a_late_loss_is_left_alone_until_its_own_baseline():
+    scheduler = new_scheduler(ROLES, target=TARGET, **FAST)
+    steps = run(scheduler, _late(1e4), 1000)
+    factors = [step.factors["vgg"] for step in steps[START - 1 :]]
+    assert factors[:40] == [1.0] * 40
+    assert factors[40] < 1
+    (decision,) = [d for step in steps for d in step.decisions if d.losses == ("vgg",)]
+    assert (decision.iteration, decision.kind) == (START + 39, "calibrated")
+
+
+def test_two_late_losses_join_together_and_the_total_contribution_grows_by_their_targets():
+    def norms(iteration: int) -> dict[str, float]:
+        return {"l1": 4.0} if iteration < START else {"l1": 4.0, "ssim": 1e-3, "vgg": 1e3}
+
+    steps = run(new_scheduler(ROLES, target=TARGET, **FAST), norms, 1000)
+    assert shares(steps[-1].factors, norms(1000)) == pytest.approx(TARGET, rel=1e-6)
+    assert steps[-1].factors["l1"] == 1.0
+    assert steps[-1].factors["vgg"] * 1e3 == pytest.approx(4.0 * 0.3 / 0.5)
+
+
+def test_losses_can_join_one_after_the_other():
+    def norms(iteration: int) -> dict[str, float]:
+        names = ["l1"] + ["ssim"] * (iteration >= 200) + ["vgg"] * (iteration >= 400)
+        return {name: {"l1": 1.0, "ssim": 50.0, "vgg": 1e-3}[name] for name in names}
+
+    steps = run(new_scheduler(ROLES, target=TARGET, **FAST), norms, 700)
+    assert shares(steps[398].factors, norms(399)) == pytest.approx({"l1": 5 / 7, "ssim": 2 / 7}, rel=1e-6)
+    assert shares(steps[-1].factors, norms(700)) == pytest.approx(TARGET, rel=1e-6)
+
+
+def test_a_very_large_late_loss_is_no_division_by_zero():
+    def norms(iteration: int) -> dict[str, float]:
+        return {"l1": 1e-30} if iteration < 100 else {"l1": 1e-30, "vgg": 1e30}
+
+    scheduler = new_scheduler(
+        {"l1": "pixel", "vgg": "perceptual"}, target="auto", prior_strength=0, share_floor=0, **FAST
+    )
+    step = run(scheduler, norms, 400)[-1]
+    assert all(math.isfinite(factor) and factor > 0 for factor in step.factors.values())
+
+
+# -- vanishing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vanished", [0.0, 1e-9])
+def test_a_vanished_gradient_freezes_the_multiplier_and_its_return_frees_it(vanished: float):
+    def norms(iteration: int) -> dict[str, float]:
+        drift = math.exp(0.004 * max(iteration - 100, 0))  # makes every multiplier want to move
+        return {"l1": drift, "ssim": drift, "vgg": vanished if 200 <= iteration < 500 else 5.0}
+
+    scheduler = new_scheduler(ROLES, target=TARGET, adaptation_threshold=0, adaptation_rate=0.02, **FAST)
+    steps = run(scheduler, norms, 1000)
+    frozen = {step.multipliers["vgg"] for step in steps[199:499]}
+    assert len(frozen) == 1
+    assert 1 < frozen.pop() < 2  # it was on its way
+    assert len({step.multipliers["l1"] for step in steps[199:499]}) > 100  # the others went on
+    assert steps[-1].shares == pytest.approx(TARGET, rel=0.03)
+
+
+def _with_zeros(zero: Callable[[int], bool]) -> tuple[dict[str, int], Mapping[str, float]]:
+    """Iterations of calibration and final factors where the gradient of `vgg`, else 100, is zero now and then."""
+    scheduler = new_scheduler({"l1": "pixel", "vgg": "perceptual"}, target={"l1": 0.5, "vgg": 0.5}, **FAST)
+    steps = run(scheduler, lambda i: {"l1": 1.0, "vgg": 0.0 if zero(i) else 100.0}, 400)
+    return {d.losses[0]: d.iteration for step in steps for d in step.decisions}, steps[-1].factors
+
+
+def test_zero_readings_do_not_count_for_the_mean_of_the_window_and_do_not_part_those_who_started_together():
+    for zero in (lambda i: i == 17, lambda i: i == 40, lambda i: i % 2 == 1):
+        when, factors = _with_zeros(zero)
+        assert when == {"l1": 40, "vgg": 40}
+        assert factors == pytest.approx({"l1": 50.5, "vgg": 0.505})
+
+
+def test_a_window_of_mostly_zero_readings_goes_on_until_it_has_half_its_length_of_others():
+    when, factors = _with_zeros(lambda i: i % 4 != 0)
+    assert when == {"l1": 40, "vgg": 80}
+    assert factors["vgg"] * 100 == pytest.approx(factors["l1"], rel=1e-9)
+
+
+def test_a_loss_that_is_always_zero_is_never_scheduled_and_disturbs_nobody():
+    def norms(iteration: int) -> dict[str, float]:
+        return {"l1": 1.0, "ssim": 9.0, "vgg": 0.0}
+
+    step = run(new_scheduler(ROLES, target=TARGET, **FAST), norms, 300)[-1]
+    assert step.factors["vgg"] == 1.0
+    assert step.shares == pytest.approx({"l1": 5 / 7, "ssim": 2 / 7, "vgg": 0.0})
+
+
+def test_all_gradients_zero_changes_nothing():
+    scheduler = new_scheduler(ROLES, target=TARGET, **FAST)
+    run(scheduler, lambda _: {"l1": 1.0, "ssim": 3.0, "vgg": 9.0}, 100)
+    before = scheduler.step(101, {})
+    steps = run(scheduler, lambda _: dict.fromkeys(ROLES, 0.0), 300, first=102)
+    assert before.decisions == ()
+    after = run(scheduler, lambda _: {"l1": 1.0, "ssim": 3.0, "vgg": 9.0}, 301, first=301)[0]
+    assert steps[0].factors == steps[-1].factors
+    assert after.shares == pytest.approx(TARGET, rel=1e-9)
+
+
+def test_readings_that_all_but_vanish_inside_the_window_do_not_blow_the_loss_up():
+    # 10 of 40 readings at 1e-20: their plain geometric mean would call for a factor of 1e5.
+    def norms(iteration: int) -> dict[str, float]:
+        return {"l1": 1.0, "vgg": 1e-20 if 20 <= iteration < 30 else 1.0}
+
+    scheduler = new_scheduler({"l1": "pixel", "vgg": "perceptual"}, target={"l1": 0.5, "vgg": 0.5}, **FAST)
+    steps = run(scheduler, norms, 1000)
+    assert max(step.factors["vgg"] for step in steps) < 10
+    assert steps[-1].shares == pytest.approx({"l1": 0.5, "vgg": 0.5}, rel=0.1)
+
+
+def test_a_loss_that_ends_leaves_the_others_alone():
+    def norms(iteration: int) -> dict[str, float]:
+        return {"l1": 1.0, "ssim": 3.0} | ({"vgg": 9.0} if iteration <= 200 else {})
+
+    steps = run(new_scheduler(ROLES, target=TARGET, **FAST), norms, 500)
+    assert steps[-1].factors == {name: steps[199].factors[name] for name in ("l1", "ssim")}
+    assert steps[-1].shares == pytest.approx({"l1": 5 / 7, "ssim": 2 / 7}, rel=1e-9)

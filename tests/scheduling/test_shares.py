@@ -1,0 +1,118 @@
+"""Target shares against hand-computed numbers and brute force."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic_runs import Roles, block
+
+from paragon_plugin.options import OptionError
+from paragon_plugin.scheduling.roles import TYPICAL_SHARES
+from paragon_plugin.scheduling.shares import bounded, half_way, target_shares
+
+ROLES: Roles = {"l1": "pixel", "ssim": "structural", "vgg": "perceptual", "gan": "adversarial"}
+
+
+def targets(measured, roles=ROLES, weights=None, **options):
+    total = sum(measured.values())
+    measured = {name: value / total for name, value in measured.items()}
+    return target_shares(measured, roles, weights or dict.fromkeys(measured, 1.0), block(**options))
+
+
+def test_typical_shares_are_those_of_the_specification():
+    assert TYPICAL_SHARES == {"pixel": 0.25, "structural": 0.25, "perceptual": 0.65, "adversarial": 0.05}
+
+
+def test_auto_caps_the_adversarial_losses_together():
+    # measured 1 : 2 : 10; half-way 0.5 : 1.140175 : 0.707107, so the GAN would have 30 %
+    result = targets({"l1": 1, "vgg": 2, "gan": 10}, target="auto")
+    assert result == pytest.approx({"l1": 0.289603, "vgg": 0.660397, "gan": 0.05}, abs=1e-6)
+    # two of the role: 10 and 2.5 split the role's typical share 4 : 1, hence half-way is 4 : 1 too
+    roles = {**ROLES, "fm": "adversarial"}
+    result = targets({"l1": 1, "vgg": 2, "gan": 10, "fm": 2.5}, roles, target="auto")
+    assert result == pytest.approx({"l1": 0.289603, "vgg": 0.660397, "gan": 0.04, "fm": 0.01}, abs=1e-6)
+
+
+def test_the_adversarial_cap_is_an_option_and_stands_over_the_floor():
+    result = targets({"l1": 1, "vgg": 2, "gan": 10}, target="auto", adversarial_share=0.2)
+    assert result["gan"] == pytest.approx(0.2)
+    result = targets({"l1": 1, "vgg": 2, "gan": 10}, target="auto", adversarial_share=0.01)
+    assert result["gan"] == pytest.approx(0.01)
+    result = targets({"l1": 1, "vgg": 2, "gan": 1e-6}, target="auto", adversarial_share=0.01)
+    assert result["gan"] == pytest.approx(0.01)
+
+
+def test_splitting_a_loss_in_two_changes_nothing_for_the_others():
+    whole = targets({"l1": 1, "vgg": 0.3}, target="auto")
+    roles = {"l1": "pixel", "conv1": "perceptual", "conv2": "perceptual"}
+    split = targets({"l1": 1, "conv1": 0.1, "conv2": 0.2}, roles, target="auto")
+    assert split["l1"] == pytest.approx(whole["l1"])
+    assert split["conv2"] == pytest.approx(2 * split["conv1"])
+
+
+def test_half_way_at_the_ends():
+    measured = {"l1": 0.9, "vgg": 0.1}
+    assert half_way(measured, ROLES, prior_strength=0, typical=TYPICAL_SHARES) == pytest.approx(measured)
+    typical = half_way(measured, ROLES, prior_strength=1, typical=TYPICAL_SHARES)
+    assert typical == pytest.approx({"l1": 0.25 / 0.9, "vgg": 0.65 / 0.9})
+
+
+def test_right_weights_stay_and_weights_wrong_by_100_end_wrong_by_10():
+    right = targets({"l1": 0.25, "vgg": 0.65}, target="auto")
+    wrong = targets({"l1": 0.25, "vgg": 0.0065}, target="auto")
+    assert right == pytest.approx({"l1": 0.25 / 0.9, "vgg": 0.65 / 0.9})
+    assert (right["vgg"] / right["l1"]) / (wrong["vgg"] / wrong["l1"]) == pytest.approx(10)
+
+
+@pytest.mark.parametrize("losses", [49, 50, 51, 80])
+@pytest.mark.parametrize("rule", ["auto", "baseline"])
+def test_floors_that_cannot_be_met_together_yield(losses: int, rule: str):
+    roles = {f"loss{i}": "perceptual" for i in range(losses)}
+    measured = {name: 1.0 if i else 1e6 for i, name in enumerate(roles)}
+    result = targets(measured, roles, target=rule)
+    assert sum(result.values()) == pytest.approx(1)
+    assert all(share > 0 for share in result.values())
+    assert result["loss0"] >= max(list(result.values())[1:]) - 1e-12
+    assert min(result.values()) == pytest.approx(0.5 / losses)  # half of the whole is never given away as floors
+
+
+def test_one_loss_alone_has_everything():
+    for rule in ("auto", "baseline", "weights"):
+        assert targets({"gan": 3}, target=rule) == {"gan": 1.0}
+
+
+def test_explicit_shares_must_cover_every_loss():
+    with pytest.raises(OptionError, match=r"target: no share for vgg; did you mean 'vgg1'\?"):
+        targets({"l1": 1, "vgg": 1}, target={"l1": 0.5, "vgg1": 0.5})
+
+
+_share = st.floats(1e-6, 1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    raw=st.lists(_share, min_size=1, max_size=6),
+    floor=st.floats(0, 0.1),
+    ceiling=st.floats(0.5, 1),
+)
+def test_bounded_sums_to_one_within_bounds_and_keeps_proportions_between(raw, floor, ceiling):
+    given_shares = {str(i): share for i, share in enumerate(raw)}
+    result = bounded(given_shares, dict.fromkeys(given_shares, floor), dict.fromkeys(given_shares, ceiling))
+    assert sum(result.values()) == pytest.approx(1)
+    if len(raw) == 1:
+        return  # one alone has everything, whatever its ceiling
+    assert all(floor - 1e-9 <= share <= ceiling + 1e-9 for share in result.values())
+    free = [name for name, share in result.items() if floor + 1e-9 < share < ceiling - 1e-9]
+    for a, b in itertools.pairwise(free):
+        assert result[a] / result[b] == pytest.approx(given_shares[a] / given_shares[b], rel=1e-6)
+    # Water-filling: one level L with share = clip(L raw, floor, ceiling) has sum 1. Found here by bisection.
+    low, high = 0.0, 1e9
+    for _ in range(200):
+        level = (low + high) / 2
+        if sum(min(max(level * share, floor), ceiling) for share in raw) < 1:
+            low = level
+        else:
+            high = level
+    expected = [min(max(low * share, floor), ceiling) for share in raw]
+    assert list(result.values()) == pytest.approx(expected, abs=1e-6)
