@@ -1,7 +1,7 @@
 """Perceptual losses and metrics without a download: ST-LPIPS, whose wheel `stlpips-pytorch` carries its weights.
 
-ST-LPIPS (Ghildyal and Liu, "Shift-tolerant Perceptual Similarity Metric", ECCV 2022) is not LPIPS; numbers of the two do not
-compare. One trunk is used as the loss and the other as the metric, so that a loss is not judged by itself.
+ST-LPIPS (Ghildyal and Liu, "Shift-tolerant Perceptual Similarity Metric", ECCV 2022) is not LPIPS; numbers of the two
+do not compare. One trunk is used as the loss and the other as the metric, so that a loss is not judged by itself.
 """
 
 import sys

@@ -104,12 +104,13 @@ class ParagonSR2(nn.Module):
                 row.band,
                 gamma=gamma,
                 mix=index < row.mixes,
+                keep_variance=row.long_chain,
                 modulation=row.modulation,
                 shift=shift if self.use_attention and index == row.blocks - 1 else None,
             )
             for index in range(row.blocks)
         ]
-        return ResidualGroup(blocks, row.features, row.closing, gamma)
+        return ResidualGroup(blocks, row.features, row.closing, gamma=gamma, keep_variance=row.long_chain)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) -> (B, in_chans, s H, s W)."""

@@ -40,6 +40,11 @@ class SizeRow:
         """Hidden channels of a block: whole vectors of 8 floats run at the speed of the fewer, odd ones."""
         return -(-round(self.features * self.expansion) // 8) * 8
 
+    @property
+    def long_chain(self) -> bool:
+        """Whether a group has more than four dense convolutions, which need variance-preserving weights to start."""
+        return self.mixes + self.closing > 4
+
 
 # Up to s, attention and modulation are off: they cost a tenth to a half of the time, which buys more PSNR when spent on
 # convolutions. nano is without content awareness for the same reason: it is a twentieth of its time.
