@@ -79,7 +79,7 @@ def main() -> None:
     print("scale  side  polyphase ms  naive ms  ratio  max difference inside")
     rows = []
     with torch.no_grad():
-        for side in (128, 256):
+        for side in (128, 256, 512):
             for scale in (2, 3, 4, 8):
                 row = measure(scale, side, arguments.pairs)
                 rows.append(row)

@@ -2,8 +2,9 @@
 
     python benchmarks/wrong_weights.py --data ../shared/data [--seeds 3] [--iterations 500] [--json FILE]
 
-x4, ParagonSR2 nano, trained with L1 first, then with L1 + ST-LPIPS(alex) at weights around a tuned pair, each mis-scaled
-by 0.01 and 100; batch 4, 64-pixel targets, BSDS500. PSNR (Y) and ST-LPIPS(vgg), lower is better, on 12 Kodak crops. The
+x4, ParagonSR2 nano, trained with L1 first, then with L1 + ST-LPIPS(alex) at weights around a tuned pair, each
+mis-scaled by 0.01 and 100; batch 4, 64-pixel targets, BSDS500. PSNR (Y) and ST-LPIPS(vgg), lower is better, on 12 Kodak
+crops. The
 same start, batches and seeds for every method.
 """
 

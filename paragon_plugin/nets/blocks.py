@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paragon_plugin.nets.attention import WindowAttention
-from paragon_plugin.nets.layers import ChannelModulation, MultiScaleContext, ScaledConv2d
+from .attention import WindowAttention
+from .layers import ChannelModulation, MultiScaleContext, ScaledConv2d
 
 # ReLU family throughout: run in place it costs a third of GELU on a CPU at the same PSNR. Slightly leaky where a whole
 # stream of features passes through it, so that no channel can die.

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from paragon_plugin.nets.blocks import SLOPE, ParagonBlock, ResidualGroup
-from paragon_plugin.nets.content_gain import ContentGain
-from paragon_plugin.nets.layers import sub_pixel
-from paragon_plugin.nets.sizes import SIZES, SizeRow
-from paragon_plugin.ops.learnable_kernel import LearnableMagicKernelSharp2021Upsample
-from paragon_plugin.ops.magic_kernel import MagicKernelSharp2021Upsample, check_alpha, check_image, check_scale
+from ..ops.learnable_kernel import LearnableMagicKernelSharp2021Upsample
+from ..ops.magic_kernel import MagicKernelSharp2021Upsample, check_alpha, check_image, check_scale
+from .blocks import SLOPE, ParagonBlock, ResidualGroup
+from .content_gain import ContentGain
+from .layers import sub_pixel
+from .sizes import SIZES, SizeRow
 
 __all__ = ["SIZES", "ParagonSR2", "SizeRow", "build_paragonsr2"]
 

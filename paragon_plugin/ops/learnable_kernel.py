@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from paragon_plugin.ops.magic_kernel import (
+from .magic_kernel import (
     check_alpha,
     check_image,
     check_scale,

@@ -117,7 +117,8 @@ def sharpen(x_BCHW: Tensor, taps_K: Tensor) -> Tensor:
         at = [x_BCHW.narrow(dim, i, size) for i in range(7)]
         x_BCHW = taps_K[3] * at[3]
         for i in range(3):
-            x_BCHW = torch.addcmul(x_BCHW, taps_K[i], at[i] + at[6 - i])
+            # In place: fresh memory costs more than the arithmetic, and no gradient needs the partial sums.
+            x_BCHW.addcmul_(at[i] + at[6 - i], taps_K[i])
     return x_BCHW
 
 

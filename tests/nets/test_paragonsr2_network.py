@@ -14,7 +14,7 @@ from paragon_plugin.ops.learnable_kernel import LearnableMagicKernelSharp2021Ups
 from paragon_plugin.ops.magic_kernel import SCALES, magic_kernel_sharp_2021_upsample
 
 PARAMETERS = {
-    "nano": 6195,
+    "nano": 6_229,
     "micro": 11363,
     "tiny": 44379,
     "xs": 107943,
