@@ -18,6 +18,7 @@ import torch
 from ...options import OptionError
 from ...report.progress import ProgressLine, on_a_terminal
 from ...report.run_log import RunLog
+from ...report.summary import metric_text
 from .checks import check_training_options
 from .option_file import Options, load_options
 from .resume import load_resume_state
@@ -258,7 +259,7 @@ def _validate(run: _Run, iteration: int, tb_logger: Any) -> None:
         name = loader.dataset.opt["name"]
         run.last_metrics[name] = metrics
         if metrics and run.options["rank"] == 0:
-            values = ", ".join(f"{metric} {value:.4g}" for metric, value in metrics.items())
+            values = ", ".join(f"{metric} {metric_text(value)}" for metric, value in metrics.items())
             logging.getLogger("basicsr").info(f"Validation {name}, iteration {iteration:,}: {values}")
 
 
