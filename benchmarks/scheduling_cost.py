@@ -40,7 +40,8 @@ def build(size: str, enabled: bool) -> Any:
                 "optim_g": {"type": "Adam", "lr": 1e-4},
                 "scheduler": {"type": "MultiStepLR", "milestones": [10**9]},
                 "losses": [{"type": "L1Loss"}, {"type": "FFTLoss", "loss_weight": 0.05}],
-                "dynamic_loss_scheduling": {"enabled": enabled, "auto_calibrate": True},
+                # a short window: the cost of the many iterations after it is what counts
+                "dynamic_loss_scheduling": {"enabled": enabled, "auto_calibrate": True, "baseline_iterations": 5},
             },
         }
     )

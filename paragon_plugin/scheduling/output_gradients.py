@@ -62,7 +62,9 @@ def weighted_sum(terms: Iterable[tuple[float, Tensor]]) -> Tensor:
     """`sum_i f_i g_i`; a factor of exactly 1 costs nothing."""
     total: Tensor | None = None
     for factor, gradient in terms:
-        term = gradient if factor == 1 else gradient * factor
-        total = term if total is None else total.add(term)
+        if total is None:
+            total = gradient if factor == 1 else gradient * factor
+        else:
+            total = torch.add(total, gradient, alpha=factor)
     assert total is not None, "at least one loss"
     return total
