@@ -93,7 +93,7 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
     adversarial_max_calibration: Annotated[float, Meta(ge=1, le=1e9)] = 10.0
     """`auto` and `baseline`: calibration may multiply an adversarial loss by at most this (any amount down)."""
 
-    complexity_cutoffs: tuple[_Share, _Share] = (0.55, 0.78)
+    complexity_cutoffs: tuple[_Share, _Share] = (0.57, 0.78)
     """Mean complexity score of the training images below which a dataset is simple, above which it is complex."""
 
     manual_weights: dict[str, Annotated[float, Meta(ge=-1e9, le=1e9)]] = {}

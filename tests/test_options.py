@@ -34,7 +34,7 @@ DEFAULTS = {
     "adversarial_share_unsettled": 0.1,
     "adversarial_share": 0.05,
     "adversarial_max_calibration": 10.0,
-    "complexity_cutoffs": (0.55, 0.78),
+    "complexity_cutoffs": (0.57, 0.78),
     "manual_weights": {},
     "max_nonfinite_steps": 10,
 }

@@ -34,12 +34,13 @@ SIGNALS = {"gradient": GradientBalance, "loss_ratio": LossRatio, "loss_velocity"
 class NonFiniteLossError(RuntimeError):
     """Losses stayed NaN or infinite for too many steps in a row."""
 
-    def __init__(self, names: Sequence[str], steps: int):
+    def __init__(self, names: Sequence[str], steps: int, where: str = ""):
         super().__init__(
             f"{', '.join(names)} gave NaN or infinity for {steps} steps in a row; training cannot go on. "
-            "Lower the learning rate or the loss's weight, or look at its inputs."
+            f"Lower the learning rate or the loss's weight, or look at its inputs.{' ' if where else ''}{where}"
         )
         self.names = tuple(names)
+        self.steps = steps
 
 
 class ForeignStateError(ValueError):

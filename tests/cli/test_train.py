@@ -134,6 +134,21 @@ def test_a_signal_ends_the_run_with_a_checkpoint_to_go_on_from(
     assert f"Resuming from iteration {iteration:,} " in result.stdout
 
 
+def test_a_loss_that_stays_nan_ends_the_run_with_its_name(
+    paragon: Paragon, short_options: Options, tmp_path: Path
+) -> None:
+    """A learning rate of 1e30 makes the weights infinite at the first step; every loss after that is NaN."""
+    result = paragon("train", "-opt", short_options(train__optim_g__lr=1e30, train__scheduler__eta_min=1e30))
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith(
+        "paragon train: l1_loss, fft_loss gave NaN or infinity for 10 steps"
+    )
+    assert result.stderr.splitlines()[-1].endswith("No checkpoint yet.")
+    assert "Traceback" not in result.stderr
+    log = (tmp_path / "experiments" / "short" / "loss_schedule.jsonl").read_text()
+    assert [json.loads(line)["kind"] for line in log.splitlines()].count("nonfinite") == 9
+
+
 def test_two_processes_train_together(short_options: Options, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
     command += ["-m", "paragon_plugin.train", "-opt", str(short_options(train__total_iter=12, num_gpu=0))]

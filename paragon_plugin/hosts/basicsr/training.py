@@ -19,6 +19,7 @@ from ...options import OptionError
 from ...report.progress import ProgressLine, on_a_terminal
 from ...report.run_log import RunLog
 from ...report.summary import metric_text
+from ...scheduling import NonFiniteLossError
 from .checks import check_training_options
 from .option_file import Options, load_options
 from .resume import load_resume_state
@@ -200,7 +201,7 @@ def _loop(run: _Run, tb_logger: Any) -> TrainingResult:
                 iteration += 1
                 model.update_learning_rate(iteration, warmup_iter=options["train"].get("warmup_iter", -1))
                 model.feed_data(batch)
-                model.optimize_parameters(iteration)
+                _optimize(model, iteration, options)
                 iter_timer.record()
                 progress.step(lambda: _texts(model))
                 if iteration % options["logger"]["print_freq"] == 0:
@@ -238,6 +239,17 @@ def _loop(run: _Run, tb_logger: Any) -> TrainingResult:
         schedule=_schedule(model),
         stopped_by=interrupted,
     )
+
+
+def _optimize(model: Any, iteration: int, options: Options) -> None:
+    """One step; losses that stay NaN end the run with the place it can go on from."""
+    try:
+        model.optimize_parameters(iteration)
+    except NonFiniteLossError as error:
+        states = [p for p in Path(options["path"]["training_states"]).glob("*.state") if p.stem.isdigit()]
+        newest = max(states, key=lambda p: int(p.stem), default=None)
+        where = f"The last checkpoint is {newest}; --auto_resume goes on from it." if newest else "No checkpoint yet."
+        raise NonFiniteLossError(error.names, error.steps, where) from error
 
 
 def _texts(model: Any) -> dict[str, str]:
