@@ -51,6 +51,7 @@ class ScheduledLosses:
         self.last_step: Step | None = None
         self.first_shares: dict[str, float] = {}
         self._values: dict[str, Tensor | float] = {}
+        self._resumed_from: int | None = None
         if options.enabled:
             infos = [
                 LossInfo(term.name, term.role, term.weight)
@@ -128,6 +129,9 @@ class ScheduledLosses:
             level = logger.warning if decision.kind == "nonfinite" else logger.info
             level(f"Loss scheduling, iteration {decision.iteration:,}: {decision.reason}")
         if self.decisions is not None:
+            if self._resumed_from is not None:  # only now: a run that is refused before its first step writes nothing
+                self.decisions.rewind(self._resumed_from)
+                self._resumed_from = None
             self.decisions.append(step.decisions)
         if not step.skip:
             self.last_step = step
@@ -193,5 +197,4 @@ class ScheduledLosses:
             )
             return
         self.first_shares = dict(state["first_shares"])
-        if self.decisions is not None:
-            self.decisions.rewind(iteration)
+        self._resumed_from = iteration

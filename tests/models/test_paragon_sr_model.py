@@ -295,3 +295,28 @@ def test_changed_weights_on_resume_start_a_fresh_calibration(
         second.resume_training(state)
     assert "options have changed (its recipe was" in caplog.text
     assert second.losses.scheduler.states["fft_loss"].calibrated_at is None
+
+
+def test_the_decision_log_is_rewound_by_the_first_step_of_a_resumed_run(
+    short_options: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Not by resuming itself: a run that is refused before its first step must change nothing."""
+    file = short_options(train__dynamic_loss_scheduling__baseline_iterations=4)
+    first = build(options_of(file, tmp_path))
+    log = tmp_path / "experiments/short/loss_schedule.jsonl"
+    train(first, batches(3))
+    state = {
+        "epoch": 0,
+        "iter": 3,
+        "optimizers": [first.optimizer_g.state_dict()],
+        "schedulers": [s.state_dict() for s in first.schedulers],
+        "losses": first.losses.state_dict(),
+    }
+    train(first, batches(6)[3:], first=4)
+    before = log.read_text()
+    assert '"calibrated"' in before
+    second = build(options_of(file, tmp_path))
+    second.resume_training(state)
+    assert log.read_text() == before
+    train(second, batches(6)[3:], first=4)
+    assert log.read_text() == before  # decided again, the same
