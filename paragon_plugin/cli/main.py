@@ -1,11 +1,20 @@
 """`paragon COMMAND ...`: parses the command line, runs the command, turns bad input into one line and exit status 2."""
 
 import argparse
+import multiprocessing
+import os
 import sys
 from collections.abc import Sequence
 
+import paragon_plugin
+
 from ..options import OptionError
 from ..version import __version__
+
+# A data worker that is spawned (BasicSR's choice in distributed runs, the only way on macOS and Windows) imports this
+# module before it unpickles its dataset: by then the host must be repaired there as well.
+if getattr(multiprocessing.current_process(), "_inheriting", False):  # parent_process() is not set yet at that time
+    paragon_plugin.install()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OptionError as error:
         if getattr(args, "debug", False):
             raise
-        print(f"paragon {args.command}: {error}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # every rank refuses, one says so
+            print(f"paragon {args.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

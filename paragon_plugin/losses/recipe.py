@@ -124,6 +124,9 @@ def build_recipe(train: Mapping[str, Any], manual_weights: Mapping[str, float]) 
     recipe = [_build(path, block, manual_weights) for path, block in blocks]
     if not any(loss.trains for loss in recipe):
         raise OptionError("train", "every loss has weight 0; nothing would train")
+    first = min(loss.terms[0].start_iter for loss in recipe if loss.trains)
+    if first > 1:
+        raise OptionError("train", f"no loss trains before iteration {first} (start_iter); one must from the start")
     return recipe
 
 

@@ -28,6 +28,8 @@ class ParagonSRModel(SRModel):
     """
 
     opt: dict[str, Any]
+    schedules_losses = True
+    """Knows the `losses` list and the `dynamic_loss_scheduling` block."""
 
     def init_training_settings(self) -> None:
         self.net_g.train()

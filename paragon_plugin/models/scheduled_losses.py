@@ -61,9 +61,10 @@ class ScheduledLosses:
             ]
             self.scheduler = DynamicLossScheduler(infos, options, total_iter=total_iter, size=size)
             rule = options.target_rule if options.signal == "gradient" else options.signal
+            alone = " One loss alone: there is nothing to balance." if len(infos) == 1 else ""
             get_root_logger().info(
                 f"Loss scheduling: {', '.join(f'{i.name} ({i.role}, weight {i.base_weight:g})' for i in infos)}; "
-                f"target {rule}; {size_reason}.\nEffective parameters:\n{self.scheduler.describe_parameters()}"
+                f"target {rule}; {size_reason}.{alone}"
             )
 
     def backward(self, output: Tensor, target: Tensor, iteration: int) -> bool:
@@ -98,6 +99,8 @@ class ScheduledLosses:
             gradients.add(lambda y, loss=loss: loss(y, target))
         readings, complexity = self._read(self.scheduler, gradients, target)
         self._values = {name: reading.value for name, reading in readings.items()} | logged
+        if self.last_step is None:
+            get_root_logger().info(f"Effective parameters:\n{self.scheduler.describe_parameters(iteration)}")
         step = self.scheduler.step(iteration, readings, complexity)
         self._record(step)
         if step.skip:

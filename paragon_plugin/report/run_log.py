@@ -4,6 +4,7 @@ The host logs through the logger `basicsr`; so do we. Lines from before the run'
 does: input that is refused leaves its one line of error and nothing else.
 """
 
+import contextlib
 import logging
 import logging.handlers
 import sys
@@ -57,7 +58,9 @@ class _Console(logging.Handler):
         text = record.getMessage()
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
-        tqdm.write(text, file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
+        # A reader that went away (`paragon train ... | head`) must not end the training; the log file has it all.
+        with contextlib.suppress(BrokenPipeError):
+            tqdm.write(text, file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
 
 
 class _ForPeople(logging.Filter):

@@ -150,8 +150,10 @@ def test_a_loss_that_stays_nan_ends_the_run_with_its_name(
 
 
 def test_two_processes_train_together(short_options: Options, tmp_path: Path) -> None:
+    """With data workers, which are spawned in distributed runs and must find the host repaired."""
+    file = short_options(train__total_iter=12, num_gpu=0, datasets__train__num_worker_per_gpu=1)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
-    command += ["-m", "paragon_plugin.train", "-opt", str(short_options(train__total_iter=12, num_gpu=0))]
+    command += ["-m", "paragon_plugin.train", "-opt", str(file)]
     result = subprocess.run(
         [*command, "--launcher", "pytorch"],
         capture_output=True,
@@ -293,3 +295,116 @@ def test_the_option_files_train_on_a_users_own_folders(
     result = paragon("train", "-opt", file, "--force_yml", *overrides)
     assert result.returncode == 0, result.stderr
     assert re.search(r"this network +\d+\.\d+ +0?\.\d+", result.stdout), result.stdout
+
+
+def own_folders(root: Path, *, lr_scale: int = 2) -> dict[str, Any]:
+    """Options for a user's own folders of two small pairs, written under root."""
+    import cv2
+    import numpy as np
+
+    source = np.random.default_rng(0)
+    for name in ("a", "b"):
+        for folder, side in (("HR", 64), ("LR", 64 // lr_scale)):
+            (root / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(root / folder / f"{name}.png"), source.integers(0, 255, (side, side, 3), np.uint8))
+    options: dict[str, Any] = {}
+    for part in ("train", "val"):
+        options |= {
+            f"datasets__{part}__type": "PairedImageDataset",
+            f"datasets__{part}__dataroot_gt": str(root / "HR"),
+            f"datasets__{part}__dataroot_lq": str(root / "LR"),
+            f"datasets__{part}__io_backend": {"type": "disk"},
+        }
+    return options
+
+
+LATE: list[tuple[dict[str, Any], str]] = [
+    ({"datasets__train__gt_size": 4096}, "datasets.train: cannot give its first item"),
+    ({"datasets__train__gt_size": 33}, "datasets.train.gt_size: must be a multiple of scale 2"),
+    ({"datasets__train__use_hflip": ...}, "datasets.train: the option 'use_hflip' is missing"),
+    ({"network_g__in_chans": 1}, "network_g: this network takes images of 1 channels"),
+    ({"val__metrics__psnr__crop_border": 999}, "val.metrics.psnr: gives nan"),
+    ({"train__losses": [{"type": "L1Loss", "reduction": "none"}]}, "l1_loss must be one number"),
+    ({"train__warmup_iter": "x"}, "train.warmup_iter: must be a number"),
+    (
+        {"train__scheduler": {"type": "MultiStepLR", "milestones": ["a"]}},
+        "train.scheduler.milestones: must be a number",
+    ),
+    ({"train__ema_decay": 2}, "train.ema_decay: must be a number below 1"),
+    ({"train__dynamic_loss_schedulling": {}}, "did you mean 'dynamic_loss_scheduling'?"),
+    ({"model_type": "SRModel"}, "model_type: SRModel knows neither 'losses' nor 'dynamic_loss_scheduling'"),
+    ({"train__losses": [{"type": "L1Loss", "start_iter": 1000}]}, "no loss trains before iteration 1000"),
+    ({"val": [1, 2]}, "val: must be a block"),
+    ({"manual_seed": -5}, "manual_seed: must be a whole number from 0"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), LATE, ids=[message[:40] for _, message in LATE])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_what_would_fail_hours_in_is_refused_before_anything_is_written(
+    host: None,
+    short_options: Options,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    overrides: dict[str, Any],
+    message: str,
+) -> None:
+    from paragon_plugin.cli.main import main
+
+    folders = tmp_path / "mine"
+    folders.mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "-opt", str(short_options(**{**own_folders(folders), **overrides}))]) == 2
+    error = capfd.readouterr().err
+    assert message in error
+    assert error.splitlines()[-1].startswith("paragon train: ")
+    assert "Traceback" not in error
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine", "short.yml"]
+
+
+@pytest.mark.parametrize("damage", ["no image", "wrong size"])
+def test_images_that_cannot_be_used_are_named(
+    host: None,
+    short_options: Options,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    damage: str,
+) -> None:
+    from paragon_plugin.cli.main import main
+
+    options = own_folders(tmp_path, lr_scale=4 if damage == "wrong size" else 2)
+    if damage == "no image":
+        for name in ("a", "b"):
+            (tmp_path / "HR" / f"{name}.png").write_text("not an image")
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "-opt", str(short_options(**options))]) == 2
+    assert "a.png" in capfd.readouterr().err
+    assert not (tmp_path / "experiments").exists()
+
+
+def test_a_rehearsal_changes_nothing(host: None, short_options: Options, tmp_path: Path) -> None:
+    """Neither weights nor random states: a run with it is the run without it."""
+    import random
+
+    import numpy as np
+    from basicsr.models import build_model
+    from basicsr.train import create_train_val_dataloader
+
+    from paragon_plugin.hosts.basicsr.option_file import argument_parser, load_options
+    from paragon_plugin.hosts.basicsr.rehearsal import rehearse
+
+    options = load_options(argument_parser().parse_args(["-opt", str(short_options())]), str(tmp_path), is_train=True)
+    import logging
+
+    loader, _, val_loaders, *_ = create_train_val_dataloader(options, logging.getLogger("basicsr"))
+    model = build_model(options)
+    before = {k: v.clone() for k, v in model.net_g.state_dict().items()}
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[union-attr]
+    rehearse(options, model, loader, val_loaders)
+    assert random.getstate() == states[0]
+    assert np.random.get_state()[1].tolist() == states[1]  # type: ignore[union-attr]
+    assert torch.equal(torch.get_rng_state(), states[2])
+    assert all(torch.equal(before[k], v) for k, v in model.net_g.state_dict().items())
+    assert model.net_g.training

@@ -94,7 +94,11 @@ def test_network_in_one_key_form_and_with_the_files_scale() -> None:
         "use_attention": True,
         "scale": 4,
     }
-    assert normalised_network({"type": "paragonsr2_s", "scale": 2}, "network_g", 4)["scale"] == 2
+    assert normalised_network({"type": "paragonsr2_s", "scale": 2}, "network_g", None)["scale"] == 2
+    with pytest.raises(OptionError, match=r"network_g\.scale: is 2, but the file's scale is 4"):
+        normalised_network({"type": "paragonsr2_s", "scale": 2}, "network_g", 4)
+    with pytest.raises(OptionError, match="scale: is missing"):
+        normalised_network({"type": "paragonsr2_s"}, "network_g", None)
     # the scale of other architectures has other names: theirs is left alone
     assert normalised_network({"type": "RRDBNet"}, "network_g", 4) == {"type": "RRDBNet"}
 

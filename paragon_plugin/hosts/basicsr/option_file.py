@@ -4,6 +4,7 @@ An option file is data. No tag constructs an object, `--force_yml` takes values 
 """
 
 import argparse
+import logging
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -67,7 +68,17 @@ def read_option_file(path: str | Path) -> Options:
     options = _load(text, str(path))
     if not isinstance(options, dict):
         raise OptionError(str(path), f"must be a mapping of options, is {type(options).__name__}")
-    return options
+    try:
+        return _copied(options)
+    except RecursionError:
+        raise OptionError(str(path), "holds a YAML alias that refers to itself") from None
+
+
+def _copied(value: Any) -> Any:
+    """A copy in which blocks that YAML aliases share are separate: the host takes entries out of its blocks."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def apply_overrides(options: Options, entries: Sequence[str]) -> None:
@@ -177,11 +188,13 @@ def _require_blocks(options: Options, is_train: bool) -> None:
     if Path(options["name"]).name != options["name"]:
         raise OptionError("name", f"becomes a folder's name and cannot be {options['name']!r}")
     seed = options.get("manual_seed")
-    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
-        raise OptionError("manual_seed", f"must be a whole number, is {seed!r}")
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31):
+        raise OptionError("manual_seed", f"must be a whole number from 0 to 2147483647, is {seed!r}")
     scale = options.get("scale")
     if scale is not None and (not isinstance(scale, int) or isinstance(scale, bool) or scale < 1):
         raise OptionError("scale", f"must be a whole number of at least 1, is {scale!r}")
+    if not isinstance(options.get("val") or {}, dict):
+        raise OptionError("val", f"must be a block of options, is {options['val']!r}")
     if is_train:
         logger: Options = options["logger"]
         logger.setdefault("print_freq", 100)
@@ -208,7 +221,11 @@ def _start_distributed(options: Options, launcher: str) -> None:
     options["dist"] = launcher != "none"
     if options["dist"]:
         params = options.get("dist_params", {}) if launcher == "slurm" else {}
-        init_dist(launcher, **params)
+        try:
+            init_dist(launcher, **params)
+        except (KeyError, ValueError) as error:  # a variable that the launcher sets is missing
+            tool = "torchrun" if launcher == "pytorch" else "srun"
+            raise OptionError(f"--launcher {launcher}", f"must be started by {tool} ({error})") from error
     options["rank"], options["world_size"] = get_dist_info()
 
 
@@ -218,7 +235,10 @@ def _usable_gpus(wanted: Any) -> int:
         return available
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
         raise OptionError("num_gpu", f"must be a number of GPUs or 'auto', is {wanted!r}")
-    # The community's files say `num_gpu: 1`; without a GPU they train on the CPU rather than not at all.
+    if wanted > available:
+        # The community's files say `num_gpu: 1`; without a GPU they train on the CPU rather than not at all.
+        where = f"{available} are used" if available else "training runs on the CPU"
+        logging.getLogger("basicsr").warning(f"num_gpu is {wanted}, but {available} can be used here; {where}.")
     return min(wanted, available)
 
 
@@ -238,8 +258,11 @@ def normalised_network(network: Any, block: str, scale: int | None) -> Options:
             raise OptionError(f"{block}.{name}", f"must be a block of options, is {options!r}")
         network = {"type": name, **(options or {})}
     result = dict(network)
-    if str(result["type"]).startswith("paragonsr2_") and scale is not None:
-        result.setdefault("scale", scale)
+    if str(result["type"]).startswith("paragonsr2_"):
+        if scale is None and "scale" not in result:
+            raise OptionError("scale", "is missing; write the upscaling factor, such as 'scale: 4'")
+        if result.setdefault("scale", scale) != scale and scale is not None:
+            raise OptionError(f"{block}.scale", f"is {result['scale']!r}, but the file's scale is {scale}")
     return result
 
 
@@ -247,6 +270,8 @@ def _derive_datasets(options: Options) -> None:
     for name, dataset in options["datasets"].items():
         if not isinstance(dataset, dict):
             raise OptionError(f"datasets.{name}", f"must be a block of options, is {dataset!r}")
+        if "io_backend" in dataset and not isinstance(dataset["io_backend"], dict):
+            raise OptionError(f"datasets.{name}.io_backend", "must be a block such as 'type: disk'")
         dataset["phase"] = str(name).split("_")[0]
         if "scale" in options:
             dataset["scale"] = options["scale"]
@@ -258,6 +283,8 @@ def _derive_datasets(options: Options) -> None:
 def _derive_paths(options: Options, root_path: str) -> None:
     paths: Options = options["path"]
     for key, value in paths.items():
+        if value is not None and not isinstance(value, str) and ("resume_state" in key or "pretrain_network" in key):
+            raise OptionError(f"path.{key}", f"must be a file's path, is {value!r}")
         if isinstance(value, str) and ("resume_state" in key or "pretrain_network" in key):
             paths[key] = str(Path(value).expanduser())
     if options["is_train"]:

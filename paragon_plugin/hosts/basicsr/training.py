@@ -5,6 +5,7 @@ progress line, a checkpoint on SIGINT and SIGTERM, and a closing summary.
 import argparse
 import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from ...report.summary import metric_text
 from ...scheduling import NonFiniteLossError
 from .checks import check_training_options
 from .option_file import Options, load_options
+from .rehearsal import rehearse
 from .resume import load_resume_state
 
 
@@ -88,10 +90,11 @@ def _prepare(args: argparse.Namespace, root_path: str) -> _Run:
     from basicsr.utils import get_env_info
     from basicsr.utils.options import dict2str
 
+    main_process = os.environ.get("RANK", "0") == "0" or args.launcher == "none"
+    live = on_a_terminal() and main_process
+    log = RunLog(live=live, main_process=main_process)
     options = load_options(args, root_path, is_train=True)
     options["root_path"] = root_path
-    live = on_a_terminal() and options["rank"] == 0
-    log = RunLog(live=live, main_process=options["rank"] == 0)
     check_training_options(options)
     torch.backends.cudnn.benchmark = True
     log.logger.info(get_env_info(), extra={"file_only": True})
@@ -110,6 +113,7 @@ def _prepare(args: argparse.Namespace, root_path: str) -> _Run:
         model = build_model(options)
         if resume_state:
             model.resume_training(resume_state)
+    rehearse(options, model, loader, val_loaders)
     return _Run(options, log, live, model, loader, sampler, val_loaders, epochs, resume_state)
 
 
@@ -125,6 +129,7 @@ def _host_refusals(where: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = " ".join(str(error).split()) or "failed"
+        text = text if len(text) <= 300 else f"{text[:300]} ..."
         if isinstance(error, KeyError) and " " not in text:
             text = f"the option {text} is missing"
         elif not isinstance(error, ValueError | KeyError | AssertionError | NotImplementedError | OSError):
@@ -140,9 +145,12 @@ def _open_folders(run: _Run, args: argparse.Namespace) -> Any:
 
     options = run.options
     if run.resume_state is None:
-        make_exp_dirs(options)
-        if options["logger"].get("use_tb_logger") and "debug" not in options["name"] and options["rank"] == 0:
-            mkdir_and_rename(str(Path(options["root_path"]) / "tb_logger" / options["name"]))
+        try:
+            make_exp_dirs(options)
+            if options["logger"].get("use_tb_logger") and "debug" not in options["name"] and options["rank"] == 0:
+                mkdir_and_rename(str(Path(options["root_path"]) / "tb_logger" / options["name"]))
+        except OSError as error:
+            raise OptionError(str(error.filename), f"cannot be written: {error.strerror}") from error
     if options["rank"] == 0:
         copy_opt_file(args.opt, options["path"]["experiments_root"])
         run.log.open(Path(options["path"]["log"]) / f"train_{options['name']}_{get_time_str()}.log")

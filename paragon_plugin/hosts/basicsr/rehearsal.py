@@ -1,0 +1,127 @@
+"""One item of each dataset through network, losses and metrics before anything is written.
+
+What the host would only fail on at its first batch or its first validation, hours in, is refused here, and a finished
+run of the same name is not moved aside for a run that cannot start. No random state, weight or average changes.
+"""
+
+import contextlib
+import math
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...options import OptionError
+from .option_file import Options
+
+SIDE = 64
+"""Low-resolution side of the validation crop that is tried."""
+
+_METRICS = ("calculate_psnr", "calculate_ssim")
+"""Metrics that work on a crop; others may need a whole photograph."""
+
+
+def rehearse(options: Options, model: Any, train_loader: Any, val_loaders: Sequence[Any]) -> None:
+    """Try what training will do.
+
+    Raises:
+        OptionError: Something does not fit; nothing has changed.
+    """
+    scale = options.get("scale")
+    size = options["datasets"]["train"].get("gt_size")
+    if isinstance(size, int) and isinstance(scale, int) and size % scale:
+        raise OptionError("datasets.train.gt_size", f"must be a multiple of scale {scale}, is {size}")
+    with _random_state_kept():
+        train = _item("datasets.train", train_loader.dataset)
+        _check_pair("datasets.train", train, scale)
+        if "lq" in train and "gt" in train and hasattr(model, "losses"):
+            _try_losses(model, train["lq"][None], train["gt"][None])
+        for key, loader in zip([k for k in options["datasets"] if k != "train"], val_loaders, strict=True):
+            item = _item(f"datasets.{key}", loader.dataset)
+            _check_pair(f"datasets.{key}", item, scale)
+            if "gt" in item and scale:
+                _try_metrics(
+                    (options.get("val") or {}).get("metrics") or {}, item["gt"][..., : SIDE * scale, : SIDE * scale]
+                )
+
+
+@contextlib.contextmanager
+def _random_state_kept() -> Iterator[None]:
+    ours, theirs = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(ours)
+        np.random.set_state(theirs)
+
+
+def _item(path: str, dataset: Any) -> dict[str, Any]:
+    if len(dataset) == 0:
+        raise OptionError(path, "holds no image")
+    try:
+        return dataset[0]
+    except OptionError:
+        raise
+    except KeyError as error:
+        raise OptionError(path, f"the option {error} is missing") from error
+    except Exception as error:  # a dataset of the host raises nearly anything on an image it cannot use
+        text = " ".join(str(a) for a in error.args) or type(error).__name__
+        raise OptionError(path, f"cannot give its first item ({_source(dataset)}): {' '.join(text.split())}") from error
+
+
+def _source(dataset: Any) -> str:
+    """Files of the first item, where the dataset tells."""
+    paths = getattr(dataset, "paths", None)
+    first = paths[0] if paths else None
+    return ", ".join(str(value) for value in first.values()) if isinstance(first, dict) else str(first or "no file")
+
+
+def _check_pair(path: str, item: dict[str, Any], scale: Any) -> None:
+    if not isinstance(scale, int) or "lq" not in item or "gt" not in item:
+        return
+    lq, gt = item["lq"].shape[-2:], item["gt"].shape[-2:]
+    if (lq[0] * scale, lq[1] * scale) != tuple(gt):
+        where = item.get("lq_path", "its first pair")
+        raise OptionError(
+            path, f"LR images must be 1/{scale} of HR: {where} is {tuple(lq)} for {tuple(gt)} (height, width)"
+        )
+
+
+def _try_losses(model: Any, lq: Tensor, gt: Tensor) -> None:
+    """Every loss on what the network makes of one patch."""
+    net = model.get_bare_model(model.net_g)
+    net.eval()
+    try:
+        with torch.no_grad():
+            output = net(lq.to(model.device))
+    except Exception as error:
+        raise OptionError("network_g", " ".join(str(error).split())) from error
+    finally:
+        net.train()
+    target = gt.to(model.device)
+    if output.shape != target.shape:
+        raise OptionError("network_g", f"gives {tuple(output.shape)} where the images are {tuple(target.shape)}")
+    for loss in model.losses.recipe:
+        for name, value in loss(output.clone().requires_grad_(), target).items():
+            if value.dim() != 0:
+                raise OptionError("train", f"{name} must be one number, is {tuple(value.shape)}; use reduction: mean")
+
+
+def _try_metrics(metrics: dict[str, Any], gt: Tensor) -> None:
+    from basicsr.metrics import calculate_metric
+    from basicsr.utils import tensor2img
+
+    image = np.asarray(tensor2img([gt]))
+    for name, options in metrics.items():
+        if options["type"] not in _METRICS:
+            continue
+        try:
+            value = calculate_metric({"img": image, "img2": 255 - image}, dict(options))
+        except Exception as error:
+            raise OptionError(f"val.metrics.{name}", " ".join(str(error).split())) from error
+        if not math.isfinite(value):
+            raise OptionError(f"val.metrics.{name}", f"gives {value} on a {image.shape[:2]} image; check crop_border")
