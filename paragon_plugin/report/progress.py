@@ -33,13 +33,14 @@ class ProgressLine:
     EVERY_SECONDS = 0.5
 
     def __init__(self, total: int, start: int, *, show: bool):
+        known = _width_known()
         self._bar = tqdm(
             total=total,
             initial=start,
             disable=not show,
-            dynamic_ncols=_width_known(),
-            ncols=None if _width_known() else 120,
-            nrows=None if _width_known() else 24,
+            dynamic_ncols=known,
+            ncols=None if known else 120,
+            nrows=None if known else 24,
             unit="it",
             mininterval=0.2,
             bar_format="{n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}] {desc}",

@@ -200,6 +200,21 @@ def test_live_line_on_a_terminal(short_options: Options, tmp_path: Path) -> None
     assert log.read_text().count("[epoch:") == 6
 
 
+@pytest.fixture
+def refusal(
+    host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[[Path], str]:
+    """Runs `paragon train` on an option file that must be refused with exit status 2; returns what it says."""
+    from paragon_plugin.cli.main import main
+
+    def refuse(file: Path) -> str:
+        monkeypatch.chdir(tmp_path)
+        assert main(["train", "-opt", str(file)]) == 2
+        return capfd.readouterr().err
+
+    return refuse
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"train__dynamic_loss_scheduling__momentun": 0.5}, "momentun: unknown option; did you mean 'momentum'?"),
     ({"train__dynamic_loss_scheduling__momentum": "fast"}, "momentum: must be a number, got 'fast'"),
@@ -221,23 +236,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("overrides", "message"), BAD, ids=[message[:40] for _, message in BAD])
 def test_bad_input_is_one_line_exit_2_and_nothing_written(
-    host: None,
-    short_options: Options,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    overrides: dict[str, Any],
-    message: str,
+    refusal: Callable[[Path], str], short_options: Options, tmp_path: Path, overrides: dict[str, Any], message: str
 ) -> None:
-    from paragon_plugin.cli.main import main
-
-    monkeypatch.chdir(tmp_path)
-    file = short_options(**overrides)
-    assert main(["train", "-opt", str(file)]) == 2
-    captured = capfd.readouterr()
-    assert captured.err.count("\n") == 1
-    assert message in captured.err
-    assert captured.err.startswith("paragon train: ")
+    error = refusal(short_options(**overrides))
+    assert error.count("\n") == 1
+    assert message in error
+    assert error.startswith("paragon train: ")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["short.yml"]
 
 
@@ -342,21 +346,11 @@ LATE: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("overrides", "message"), LATE, ids=[message[:40] for _, message in LATE])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_what_would_fail_hours_in_is_refused_before_anything_is_written(
-    host: None,
-    short_options: Options,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    overrides: dict[str, Any],
-    message: str,
+    refusal: Callable[[Path], str], short_options: Options, tmp_path: Path, overrides: dict[str, Any], message: str
 ) -> None:
-    from paragon_plugin.cli.main import main
-
     folders = tmp_path / "mine"
     folders.mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", "-opt", str(short_options(**{**own_folders(folders), **overrides}))]) == 2
-    error = capfd.readouterr().err
+    error = refusal(short_options(**{**own_folders(folders), **overrides}))
     assert message in error
     assert error.splitlines()[-1].startswith("paragon train: ")
     assert "Traceback" not in error
@@ -365,22 +359,13 @@ def test_what_would_fail_hours_in_is_refused_before_anything_is_written(
 
 @pytest.mark.parametrize("damage", ["no image", "wrong size"])
 def test_images_that_cannot_be_used_are_named(
-    host: None,
-    short_options: Options,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    damage: str,
+    refusal: Callable[[Path], str], short_options: Options, tmp_path: Path, damage: str
 ) -> None:
-    from paragon_plugin.cli.main import main
-
     options = own_folders(tmp_path, lr_scale=4 if damage == "wrong size" else 2)
     if damage == "no image":
         for name in ("a", "b"):
             (tmp_path / "HR" / f"{name}.png").write_text("not an image")
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", "-opt", str(short_options(**options))]) == 2
-    assert "a.png" in capfd.readouterr().err
+    assert "a.png" in refusal(short_options(**options))
     assert not (tmp_path / "experiments").exists()
 
 
