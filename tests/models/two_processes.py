@@ -1,7 +1,8 @@
-"""Run by test_distributed.py under torchrun: two ranks with different batches; prints what each holds at the end."""
+"""Run by test_distributed.py under torchrun: two ranks with different batches; writes what each holds at the end."""
 
 import json
 import sys
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -36,7 +37,7 @@ def main(option_file: str, root: str) -> None:
         "weights": float(sum(p.double().abs().sum() for p in model.net_g.parameters())),
         "own_l1": own[-1],
     }
-    print("HELD " + json.dumps(held), flush=True)
+    Path(root, f"rank{rank}.json").write_text(json.dumps(held))  # one file each: their lines on a pipe may mix
     dist.destroy_process_group()
 
 
