@@ -1,4 +1,4 @@
-"""Networks registered with the host: `paragonsr2_nano` ... `paragonsr2_xl`."""
+"""Networks registered with the host: `paragonsr2_<size>` in eight sizes and `paragonsr2_<tier>` in four tiers."""
 
 from .paragonsr2_arch import ENTRY_POINTS
 

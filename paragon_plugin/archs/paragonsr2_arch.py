@@ -1,23 +1,27 @@
-"""Registers each row of the size table as `paragonsr2_<size>`."""
+"""Registers each row of the size and tier tables as `paragonsr2_<size>` and `paragonsr2_<tier>`."""
 
 from collections.abc import Callable
 from typing import Any
 
 from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
 
 from ..hosts.basicsr.registration import register
-from ..nets.paragonsr2 import SIZES, ParagonSR2, build_paragonsr2
+from ..nets.paragonsr2 import SIZES, build_paragonsr2
+from ..nets.released import TIERS, build_released
 
 
-def _entry_point(size: str) -> Callable[..., ParagonSR2]:
-    def build(**options: Any) -> ParagonSR2:
-        return build_paragonsr2(size, **options)
+def _entry_point(variant: str, builder: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    def build(**options: Any) -> nn.Module:
+        return builder(variant, **options)
 
-    build.__name__ = build.__qualname__ = f"paragonsr2_{size}"
-    build.__doc__ = f"ParagonSR2 {size}: see `nets.paragonsr2.build_paragonsr2` for its options and errors."
+    build.__name__ = build.__qualname__ = f"paragonsr2_{variant}"
+    build.__doc__ = f"ParagonSR2 {variant}: see `{builder.__module__}.{builder.__name__}` for its options and errors."
     return build
 
 
-ENTRY_POINTS = {size: _entry_point(size) for size in SIZES}
+ENTRY_POINTS = {size: _entry_point(size, build_paragonsr2) for size in SIZES} | {
+    tier: _entry_point(tier, build_released) for tier in TIERS
+}
 for _build in ENTRY_POINTS.values():
     register(ARCH_REGISTRY)(_build)

@@ -23,12 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done; 1 the run failed; 2 the input cannot be used; 128 + n ended by signal n.
     """
-    parser = argparse.ArgumentParser(prog="paragon", description="Train super-resolution networks with BasicSR.")
+    parser = argparse.ArgumentParser(prog="paragon", description="Train and use super-resolution networks.")
     parser.add_argument("--version", action="version", version=f"paragon-plugin {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    from . import train
+    from . import export, report, test, train, upscale
 
-    train.add_parser(commands)
+    for command in (train, test, upscale, export, report):
+        command.add_parser(commands)
     args = parser.parse_args(arguments)
     try:
         return args.run(args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,5 +36,17 @@ def run(args: argparse.Namespace) -> int:
         print(f"paragon train: {error}", file=sys.stderr)
         return 1
     if result.options["rank"] == 0:
+        _write_report(Path(result.options["path"]["experiments_root"]))
         print("\n" + closing_summary(result))
     return 0 if result.stopped_by is None else 128 + result.stopped_by
+
+
+def _write_report(experiment: Path) -> None:
+    """The run's page; a run that is done is not lost for want of it."""
+    from ..options import OptionError
+    from ..report.written_report import write_report
+
+    try:
+        write_report([experiment])
+    except OptionError as error:
+        print(f"paragon train: no report: {error}", file=sys.stderr)

@@ -11,15 +11,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
 from ..options import ROLES, OptionError, Role, suggestion
 from ..scheduling.roles import role_of
+from .criterion_calls import Call, call_for, relativistic_call
+from .downloaded_weights import named_downloads
+from .ldl_loss import LDLLoss
+from .step_inputs import StepInputs
 
-_OURS = ("type", "name", "role", "start_iter")
+_OURS = ("type", "name", "role", "start_iter", "ramp_iter")
 """Keys of a loss block that are not the criterion's own arguments."""
+
+HOST_ORDER = ("pixel_opt", "ldl_opt", "perceptual_opt", "gan_opt")
+"""Blocks in the order in which the host sums them: floating-point sums depend on it."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,14 @@ class LossTerm:
     """Base weight; with 0 the loss is computed and logged but never trains."""
     start_iter: int
     """First iteration at which it counts."""
+    ramp_iter: int = 0
+    """Iterations over which it then rises linearly to its full weight."""
+
+    def ramp(self, iteration: int) -> float:
+        """Part of the weight that counts at an iteration from `start_iter` on: in (0, 1]."""
+        if self.ramp_iter <= 0:
+            return 1.0
+        return min(1.0, (iteration - max(self.start_iter, 1) + 1) / self.ramp_iter)
 
 
 class RecipeLoss(nn.Module):
@@ -40,17 +54,16 @@ class RecipeLoss(nn.Module):
     Args:
         criterion: The host's criterion, its base weight inside (1 for a term of weight 0).
         terms: The terms in the order of the criterion's results.
+        call: How the criterion is called, see `criterion_calls`.
         outer_weight: Factor on the result, for criteria that take no weight.
     """
 
-    def __init__(self, criterion: nn.Module, terms: tuple[LossTerm, ...], outer_weight: float = 1.0):
+    def __init__(self, criterion: nn.Module, terms: tuple[LossTerm, ...], call: Call, outer_weight: float = 1.0):
         super().__init__()
         self.criterion = criterion
         self.terms = terms
+        self.call = call
         self.outer_weight = outer_weight
-        # A total-variation loss looks at the output alone: its second argument is no target.
-        parameters = list(inspect.signature(criterion.forward).parameters)
-        self.takes_target = len(parameters) > 1 and parameters[1] != "weight"
 
     @property
     def trains(self) -> bool:
@@ -59,9 +72,9 @@ class RecipeLoss(nn.Module):
     def active(self, iteration: int) -> bool:
         return iteration >= self.terms[0].start_iter
 
-    def forward(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Scalar losses by term name. output, target: (B, C, H, W)."""
-        result = self.criterion(output, target) if self.takes_target else self.criterion(output)
+    def forward(self, output: Tensor, inputs: StepInputs) -> dict[str, Tensor]:
+        """Scalar losses by term name. output: (B, C, H, W)."""
+        result = self.call.run(self.criterion, output, inputs, self.terms[0].role)
         values = [v for v in result if v is not None] if isinstance(result, tuple) else [result]
         weigh = self.outer_weight
         return {
@@ -75,9 +88,10 @@ def loss_blocks(train: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
     Raises:
         OptionError: A block that is not a mapping or has no type.
     """
-    for key, block in train.items():
-        if key.endswith("_opt") and block is not None:
-            yield _checked_block(f"train.{key}", block)
+    keys = [key for key in HOST_ORDER if key in train]
+    for key in keys + [key for key in train if str(key).endswith("_opt") and key not in HOST_ORDER]:
+        if train[key] is not None:
+            yield _checked_block(f"train.{key}", train[key])
     listed = train.get("losses") or []
     if not isinstance(listed, list):
         raise OptionError("train.losses", f"must be a list of losses ('- type: L1Loss'), is {listed!r}")
@@ -93,12 +107,20 @@ def _checked_block(path: str, block: object) -> tuple[str, dict[str, Any]]:
     return path, dict(block)
 
 
-def build_recipe(train: Mapping[str, Any], manual_weights: Mapping[str, float]) -> list[RecipeLoss]:
+def build_recipe(
+    train: Mapping[str, Any],
+    manual_weights: Mapping[str, float],
+    *,
+    discriminator: bool = False,
+    relativistic: bool = False,
+) -> list[RecipeLoss]:
     """Build every loss of the `train:` options.
 
     Args:
         train: The option file's `train:` block.
         manual_weights: Base weights by loss name that replace the configured ones.
+        discriminator: Whether the model trains one, so that adversarial losses can be had.
+        relativistic: Whether an adversarial loss is relativistic where its block does not say.
 
     Raises:
         OptionError: No loss at all, an unknown loss or option, names that clash, a weight for a loss that is not there.
@@ -109,8 +131,10 @@ def build_recipe(train: Mapping[str, Any], manual_weights: Mapping[str, float]) 
     for path, block in blocks:
         if block["type"] not in known:
             raise OptionError(f"{path}.type", f"no loss '{block['type']}'{suggestion(block['type'], known)}")
-        if "gan_type" in _criterion_arguments(block["type"]):
-            raise OptionError(path, f"{block['type']} needs a discriminator, which this model does not train")
+        if not discriminator and _needs_discriminator(block["type"]):
+            raise OptionError(
+                path, f"{block['type']} needs a discriminator; use 'model_type: ParagonGANModel' and a block network_d"
+            )
         for name, _ in _weights(path, block):
             if name in names:
                 raise OptionError(path, f"'{name}' is also the name of {names[name]}; give one of them a 'name'")
@@ -121,7 +145,7 @@ def build_recipe(train: Mapping[str, Any], manual_weights: Mapping[str, float]) 
             raise OptionError(path, f"no such loss{suggestion(name, names)}")
     if not names:
         raise OptionError("train", "no loss: give pixel_opt, perceptual_opt or a losses list")
-    recipe = [_build(path, block, manual_weights) for path, block in blocks]
+    recipe = [_build(path, block, manual_weights, relativistic) for path, block in blocks]
     if not any(loss.trains for loss in recipe):
         raise OptionError("train", "every loss has weight 0; nothing would train")
     first = min(loss.terms[0].start_iter for loss in recipe if loss.trains)
@@ -145,7 +169,7 @@ def _weights(path: str, block: Mapping[str, Any]) -> list[tuple[str, str]]:
 
     A VGG criterion holds two terms with a weight each; like in the host, one whose weight is 0 is off.
     """
-    name = block.get("name", snake_case(block["type"]))
+    name = block.get("name", "ldl_loss" if path == "train.ldl_opt" else snake_case(block["type"]))
     if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
         raise OptionError(f"{path}.name", f"must be a word of letters, digits and _, is {name!r}")
     arguments = _criterion_arguments(block["type"])
@@ -165,16 +189,28 @@ def _number(path: str, key: str, value: Any) -> float:
     return float(value)
 
 
-def _build(path: str, block: Mapping[str, Any], manual_weights: Mapping[str, float]) -> RecipeLoss:
+def _needs_discriminator(loss_type: str) -> bool:
+    return is_adversarial(loss_type) or getattr(LOSS_REGISTRY.get(loss_type), "looks_at_features", False)
+
+
+def is_adversarial(loss_type: str) -> bool:
+    """Whether a registered loss is one that trains a discriminator: it has a `gan_type`."""
+    return "gan_type" in _criterion_arguments(loss_type)
+
+
+def _build(path: str, block: Mapping[str, Any], manual_weights: Mapping[str, float], relativistic: bool) -> RecipeLoss:
     loss_type = block["type"]
     options = {key: value for key, value in block.items() if key not in _OURS}
     arguments = _criterion_arguments(loss_type)
-    role = block.get("role", role_of(loss_type))
+    local_map = path == "train.ldl_opt"  # the host's block names the pixel loss inside
+    role = block.get("role", "structural" if local_map else role_of(loss_type))
     if role not in ROLES:
         raise OptionError(f"{path}.role", f"must be one of {', '.join(ROLES)}, is {role!r}")
-    start = block.get("start_iter", 0)
-    if not isinstance(start, int) or isinstance(start, bool) or start < 0:
-        raise OptionError(f"{path}.start_iter", f"must be a whole number of at least 0, is {start!r}")
+    start, ramp = (_iterations(path, key, block.get(key, 0)) for key in ("start_iter", "ramp_iter"))
+    if is_adversarial(loss_type):
+        relativistic = options.pop("relativistic", relativistic)
+        if not isinstance(relativistic, bool):
+            raise OptionError(f"{path}.relativistic", f"must be true or false, is {relativistic!r}")
 
     terms: list[LossTerm] = []
     outer_weight = 1.0
@@ -184,7 +220,7 @@ def _build(path: str, block: Mapping[str, Any], manual_weights: Mapping[str, flo
         if weight == 0 and key != "loss_weight":  # one half of a VGG criterion: off, as in the host
             options[key] = 0
             continue
-        terms.append(LossTerm(name, cast(Role, role), weight, start))
+        terms.append(LossTerm(name, cast(Role, role), weight, start, ramp))
         inside = weight if weight != 0 else 1.0
         if key in arguments:
             options[key] = inside
@@ -199,12 +235,23 @@ def _build(path: str, block: Mapping[str, Any], manual_weights: Mapping[str, flo
         if key not in arguments and not takes_any:
             raise OptionError(f"{path}.{key}", f"unknown option of {loss_type}{suggestion(key, {*arguments, *_OURS})}")
     try:
-        criterion = LOSS_REGISTRY.get(loss_type)(**options)
-    except OSError as error:
-        folder = torch.hub.get_dir()
-        raise OptionError(
-            path, f"{loss_type} needs weights that cannot be downloaded ({error}); put the file in {folder}/checkpoints"
-        ) from error
-    except (TypeError, ValueError, NotImplementedError, KeyError, AttributeError) as error:
-        raise OptionError(path, f"{loss_type} refuses its options: {error}") from error
-    return RecipeLoss(criterion, tuple(terms), outer_weight)
+        with named_downloads():
+            criterion = LOSS_REGISTRY.get(loss_type)(**options)
+    except (OSError, TypeError, ValueError, NotImplementedError, KeyError, AttributeError) as error:
+        raise OptionError(path, f"{loss_type} cannot be built: {error}") from error
+    if is_adversarial(loss_type) and relativistic:
+        call = relativistic_call(path, criterion)
+    elif local_map:
+        criterion = LDLLoss(criterion=criterion)
+        call = call_for(criterion)
+    else:
+        call = call_for(criterion)
+    return RecipeLoss(criterion, tuple(terms), call, outer_weight)
+
+
+def _iterations(path: str, key: str, value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():  # people write 5e3
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise OptionError(f"{path}.{key}", f"must be a whole number of at least 0, is {value!r}")
+    return value

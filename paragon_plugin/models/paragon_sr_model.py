@@ -1,30 +1,37 @@
 """ParagonSRModel: BasicSR's SRModel with a recipe of any losses under the loss scheduler."""
 
+import contextlib
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+import torch
 from basicsr.archs import build_network
 from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from basicsr.utils.registry import MODEL_REGISTRY
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from ..hosts.basicsr.checkpoints import save_atomically
+from ..hosts.basicsr.checkpoints import network_metadata, read_network, save_atomically
 from ..hosts.basicsr.registration import register
-from ..losses.recipe import build_recipe
-from ..options import parse_dynamic_loss_scheduling
+from ..losses.recipe import RecipeLoss, build_recipe
+from ..losses.step_inputs import StepInputs
+from ..options import OptionError, Role, parse_dynamic_loss_scheduling, suggestion
+from ..step_options import parse_step_options
+from .optimizer_step import OptimizerStep
 from .scheduled_losses import ScheduledLosses
-from .size_detection import detect_size
+from .size_detection import bare, detect_size
 
 
 @register(MODEL_REGISTRY)
 class ParagonSRModel(SRModel):
     """Trains one network on paired images with any number of losses.
 
-    Takes BasicSR's options of SRModel, the `train: losses:` list and the `train: dynamic_loss_scheduling:` block.
-    With scheduling off or absent it trains step for step as SRModel does.
+    Takes BasicSR's options of SRModel, the `train: losses:` list, the `train: dynamic_loss_scheduling:` block and the
+    options of `step_options`. With scheduling off or absent it trains step for step as SRModel does.
     """
 
     opt: dict[str, Any]
@@ -35,23 +42,34 @@ class ParagonSRModel(SRModel):
         self.net_g.train()
         train = self.opt["train"]
         self.ema_decay = train.get("ema_decay", 0)
-        if self.ema_decay > 0:
-            self._init_ema()
+        self._build_companions()
+        self.step_options = parse_step_options(self.opt, gpu=self.device.type != "cpu")
         options = parse_dynamic_loss_scheduling(train.get("dynamic_loss_scheduling"))
-        recipe = build_recipe(train, options.manual_weights)
+        recipe = [loss.to(self.device) for loss in self._build_recipe(options.manual_weights)]
+        if self.ema_decay <= 0 and any(loss.call.uses_ema for loss in recipe):
+            raise OptionError("train.ema_decay", "must be above 0: an LDL loss compares with the averaged network")
         size, size_reason = detect_size(self.net_g)
+        self._prepare_networks()
+        self.setup_optimizers()
+        self.setup_schedulers()
+        self.step_g = OptimizerStep(self.step_options, self.optimizer_g, self.device)
         self.losses = ScheduledLosses(
-            [loss.to(self.device) for loss in recipe],
+            recipe,
             options,
             total_iter=int(train["total_iter"]),
             size=size,
             size_reason=size_reason,
             folder=self.opt["path"]["experiments_root"] if self.opt["rank"] == 0 else None,
+            step=self.step_g,
         )
-        self.setup_optimizers()
-        self.setup_schedulers()
 
-    def _init_ema(self) -> None:
+    def _build_recipe(self, manual_weights: Mapping[str, float]) -> list[RecipeLoss]:
+        return build_recipe(self.opt["train"], manual_weights)
+
+    def _build_companions(self) -> None:
+        """The networks beside the trained one, in the host's order: each draws from the random state."""
+        if self.ema_decay <= 0:
+            return
         get_root_logger().info(f"Use Exponential Moving Average with decay: {self.ema_decay}")
         self.net_g_ema = build_network(self.opt["network_g"]).to(self.device)
         path = self.opt["path"].get("pretrain_network_g")
@@ -61,6 +79,13 @@ class ParagonSRModel(SRModel):
             self.model_ema(0)
         self.net_g_ema.eval()
 
+    def _prepare_networks(self) -> None:
+        """Layout and compilation of the networks that train."""
+        if self.step_options.channels_last:
+            self.net_g.to(memory_format=torch.channels_last)
+        if self.step_options.compile:
+            self.net_g.compile()  # in place: names of parameters and wrappers stay as they are
+
     def model_to_device(self, net: nn.Module) -> nn.Module:
         """As the host's, except that a distributed run without a GPU names no device."""
         if self.opt["dist"] and self.device.type == "cpu":
@@ -68,23 +93,129 @@ class ParagonSRModel(SRModel):
             return DistributedDataParallel(net.to(self.device), find_unused_parameters=find_unused)
         return super().model_to_device(net)
 
+    def get_bare_model(self, net: nn.Module) -> nn.Module:
+        """The network inside distributed and compiled wrappers."""
+        return bare(net)
+
+    def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> Any:
+        """Any optimizer of torch.optim by name; the host knows Adam alone.
+
+        Raises:
+            OptionError: There is none of that name.
+        """
+        known: dict[str, Any] = {
+            name: value
+            for name, value in vars(torch.optim).items()
+            if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and name != "Optimizer"
+        }
+        if optim_type not in known:
+            raise OptionError("train.optim_g.type", f"no optimizer '{optim_type}'{suggestion(optim_type, known)}")
+        return known[optim_type](params, lr=lr, **kwargs)
+
+    # -- one step --------------------------------------------------------------------------------------------------
+
     def optimize_parameters(self, current_iter: int) -> None:
         """One training step on the batch of `feed_data`."""
-        self.optimizer_g.zero_grad()
-        self.output = self.net_g(self.lq)
-        if not self.losses.backward(self.output, self.gt, current_iter):
-            return
-        self.optimizer_g.step()
-        if self.ema_decay > 0:
+        self._train_generator(current_iter)
+        if self.stepped and self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
+
+    def _train_generator(self, iteration: int) -> bool:
+        """One optimizer step of the network. Returns False where a loss was not finite; `stepped` says what came."""
+        self.stepped = False
+        self.step_g.zero_grad()
+        parts = self._parts()
+        self.losses.begin(iteration, len(parts))
+        outputs: list[Tensor] = []
+        for number, part in enumerate(parts, start=1):
+            with self._reduce_gradients(self.net_g, number == len(parts)):
+                with self.step_g.autocast():
+                    output = self.net_g(self._laid_out(self.lq[part]))
+                outputs.append(output.detach())
+                self.losses.backward(output, self.loss_inputs(part))
+        self.output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+        if not self.losses.ready():
+            self.step_g.zero_grad()
+            return False
+        self.stepped = self.step_g.step(self.net_g.parameters())
+        self.losses.commit(self.stepped)
+        return True
+
+    def loss_inputs(self, part: slice = slice(None)) -> StepInputs:
+        """What the losses compare the output of a part of the batch with."""
+        return StepInputs(self.gt[part], self._targets(part), self._ema_output(part))
+
+    def _targets(self, part: slice) -> dict[Role, Tensor]:
+        """Ground truth in another form for some roles."""
+        return {}
+
+    @torch.no_grad()
+    def _ema_output(self, part: slice) -> Tensor | None:
+        if not any(loss.call.uses_ema for loss in self.losses.recipe):
+            return None
+        with self.step_g.autocast():
+            return self.net_g_ema(self.lq[part]).float()
+
+    def _parts(self) -> list[slice]:
+        """The parts that a batch is computed in: accum_iter equal ones."""
+        count, samples = self.step_options.accum_iter, len(self.lq)
+        size = -(-samples // count)
+        return [slice(first, first + size) for first in range(0, samples, size)]
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=torch.channels_last) if self.step_options.channels_last else images
+
+    @contextlib.contextmanager
+    def _reduce_gradients(self, net: nn.Module, last: bool) -> Iterator[None]:
+        """Ranks exchange gradients at the last part only."""
+        if last or not isinstance(net, DistributedDataParallel):
+            yield
+        else:
+            with net.no_sync():
+                yield
 
     def get_current_log(self) -> dict[str, float]:
         return self.losses.log()
 
+    # -- validation ------------------------------------------------------------------------------------------------
+
+    def test(self) -> None:
+        """Upscale `lq` with the averaged network, or the trained one where there is none.
+
+        Networks with a `window_size` of their own get images padded to multiples of it by reflection, as the host's
+        SwinIRModel does.
+        """
+        net = self.net_g_ema if hasattr(self, "net_g_ema") else self.get_bare_model(self.net_g)
+        lq, height, width = self.lq, *self.lq.shape[-2:]
+        window = self.opt["network_g"].get("window_size")
+        if isinstance(window, int) and not str(self.opt["network_g"]["type"]).startswith("paragonsr2"):
+            lq = F.pad(lq, (0, -width % window, 0, -height % window), "reflect")
+        net.eval()
+        with torch.no_grad():
+            # Not through __call__: a compiled network would compile anew for every image size.
+            output = net.forward(lq)
+        if not hasattr(self, "net_g_ema"):
+            self.net_g.train()
+        scale = self.opt.get("scale", 1)
+        self.output = output[..., : height * scale, : width * scale]
+
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
+    def load_network(
+        self, net: nn.Module, load_path: str, strict: bool = True, param_key: str | None = "params"
+    ) -> None:
+        """Load weights from `.pth` or `.safetensors`, without running anything in the file.
+
+        `param_key` where the file has it, else `params_ema`, `params` or the top level; None for the top level alone.
+        """
+        net = self.get_bare_model(net)
+        weights = read_network(load_path, param_key)
+        get_root_logger().info(f"Loading {net.__class__.__name__} from {load_path}, wanted key: {param_key}.")
+        self._print_different_keys_loading(net, weights, strict)
+        net.load_state_dict(weights, strict=strict)
+
     def save(self, epoch: int, current_iter: int) -> None:
-        """Save the network, then the training state: a state on disk always has its network."""
+        """Save the networks, then the training state: a state on disk always has its networks."""
         if hasattr(self, "net_g_ema"):
             self.save_network([self.net_g, self.net_g_ema], "net_g", current_iter, ["params", "params_ema"])
         else:
@@ -102,16 +233,19 @@ class ParagonSRModel(SRModel):
         """Write `models/<label>_<iteration>.pth` in the host's layout; see `save_atomically` for its guarantees."""
         nets = net if isinstance(net, list) else [net]
         keys = param_key if isinstance(param_key, list) else [param_key]
-        state = {
+        state: dict[str, Any] = {
             key: {name: value.cpu() for name, value in self.get_bare_model(n).state_dict().items()}
             for key, n in zip(keys, nets, strict=True)
         }
+        if net_label == "net_g":
+            bare_net = self.get_bare_model(nets[0])
+            state["paragon"] = network_metadata(self.opt["network_g"], bare_net, self.opt.get("scale")).plain()
         label = "latest" if current_iter == -1 else current_iter
         save_atomically(state, f"{self.opt['path']['models']}/{net_label}_{label}.pth")
 
     @master_only
     def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write `training_states/<iteration>.state`: what the host saves, the loss scheduler and the best metrics."""
+        """Write `training_states/<iteration>.state`: what the host saves and everything that this model adds."""
         if current_iter == -1:
             return
         state = {
@@ -120,12 +254,18 @@ class ParagonSRModel(SRModel):
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "losses": self.losses.state_dict(),
+            "scalers": [step.state_dict() for step in self._optimizer_steps()],
             "best_metric_results": deepcopy(getattr(self, "best_metric_results", {})),
         }
         save_atomically(state, f"{self.opt['path']['training_states']}/{current_iter}.state")
 
+    def _optimizer_steps(self) -> list[OptimizerStep]:
+        return [self.step_g]
+
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         super().resume_training(resume_state)
         self.losses.load_state_dict(resume_state.get("losses", {}), resume_state["iter"])
+        for step, state in zip(self._optimizer_steps(), resume_state.get("scalers", []), strict=False):
+            step.load_state_dict(state)
         if resume_state.get("best_metric_results"):
             self.best_metric_results = deepcopy(resume_state["best_metric_results"])

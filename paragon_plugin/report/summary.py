@@ -17,14 +17,14 @@ def closing_summary(result: TrainingResult) -> str:
     """Metrics beside classical upscalers', what the scheduler did, and where the files are."""
     lines = [f"Trained to iteration {result.iteration:,} in {datetime.timedelta(seconds=round(result.seconds))}."]
     for validation in result.validation:
-        lines += ["", *_comparison(validation)]
+        lines += ["", *comparison(validation)]
     if result.schedule:
         lines += ["", "Loss scheduling:", *(f"  {line}" for line in result.schedule)]
     lines += ["", "Files:", *(f"  {what:<12} {path}" for what, path in _files(result))]
     return "\n".join(lines)
 
 
-def _comparison(validation: ValidationResult) -> Iterator[str]:
+def comparison(validation: ValidationResult) -> Iterator[str]:
     """One line per upscaler, one column per metric."""
     plural = "s" if validation.images != 1 else ""
     yield f"Validation on {validation.images} image{plural} of {validation.dataset}:"
@@ -47,6 +47,7 @@ def _files(result: TrainingResult) -> Iterator[tuple[str, str]]:
     here = Path(options["root_path"])
     latest = root / "models" / ("net_g_latest.pth" if result.stopped_by is None else f"net_g_{result.iteration}.pth")
     candidates = {
+        "report": root / "report.html",
         "weights": latest,
         "images": root / "visualization",
         "decisions": root / "loss_schedule.jsonl",

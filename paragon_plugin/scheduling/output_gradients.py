@@ -15,12 +15,17 @@ class OutputGradients:
     """Gradients of each loss on the output, at one step.
 
     Args:
-        output: Network output y (B, C, H, W), attached to the network's graph.
+        output: Network output y (B, C, H, W), attached to the network's graph. Of half precision, the losses see a
+            float32 copy, so that gradients add up in float32.
+        loss_scale: Scalar that everything is multiplied by on its way back, against underflow in float16: the
+            gradients held here and those on the parameters carry it, `norms` do not.
     """
 
-    def __init__(self, output: Tensor):
+    def __init__(self, output: Tensor, loss_scale: Tensor | None = None):
         self.output = output
-        self.leaf = output.detach().requires_grad_()
+        self.loss_scale = loss_scale
+        half = output.dtype in (torch.float16, torch.bfloat16)
+        self.leaf = (output.detach().float() if half else output.detach()).requires_grad_()
         self.values: dict[str, Tensor] = {}
         self.gradients: dict[str, Tensor] = {}
 
@@ -40,22 +45,25 @@ class OutputGradients:
         for position, (name, loss) in enumerate(losses.items(), start=1):
             if not loss.requires_grad:
                 raise ValueError(f"{name} does not depend on the network's output: nothing to train")
-            (gradient,) = torch.autograd.grad(loss, self.leaf, retain_graph=position < len(losses))
+            scale = None if self.loss_scale is None else self.loss_scale.to(loss.dtype)
+            (gradient,) = torch.autograd.grad(loss, self.leaf, scale, retain_graph=position < len(losses))
             self.values[name] = loss.detach()
             self.gradients[name] = gradient
 
     def norms(self) -> dict[str, Tensor]:
         """n_i = mean over samples of the L2 norm of g_i, in float32 at least; a scalar each, on the device."""
-        return {
+        norms = {
             name: torch.linalg.vector_norm(
                 gradient.flatten(1), dim=1, dtype=torch.promote_types(gradient.dtype, torch.float32)
             ).mean()
             for name, gradient in self.gradients.items()
         }
+        return norms if self.loss_scale is None else {name: norm / self.loss_scale for name, norm in norms.items()}
 
     def backward(self, factors: Mapping[str, float]) -> None:
         """Back-propagate `sum_i f_i g_i` from the output through the network."""
-        self.output.backward(weighted_sum((factors[name], gradient) for name, gradient in self.gradients.items()))
+        combined = weighted_sum((factors[name], gradient) for name, gradient in self.gradients.items())
+        self.output.backward(combined.to(self.output.dtype))
 
 
 def weighted_sum(terms: Iterable[tuple[float, Tensor]]) -> Tensor:

@@ -31,7 +31,7 @@ def test_install_twice_registers_once() -> None:
     )
     result = python(code)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == ["8", "True", "True"]
+    assert result.stdout.split() == ["12", "True", "True"]
 
 
 def test_importing_the_package_does_not_touch_the_host() -> None:

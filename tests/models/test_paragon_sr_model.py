@@ -1,6 +1,5 @@
 """ParagonSRModel against BasicSR's own model and against plain autograd, on real photographs."""
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,58 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from training_parts import batches, build, options_of, train, weights
 
 
 @pytest.fixture(autouse=True)
 def _host(host: None) -> None:
     pass
-
-
-def options_of(file: Path, root: Path) -> dict[str, Any]:
-    from paragon_plugin.hosts.basicsr.option_file import argument_parser, load_options
-
-    args: argparse.Namespace = argument_parser().parse_args(["-opt", str(file)])
-    return load_options(args, str(root), is_train=True)
-
-
-def build(options: dict[str, Any], model_type: str = "ParagonSRModel") -> Any:
-    from basicsr.models import build_model
-
-    torch.manual_seed(0)
-    return build_model({**options, "model_type": model_type})
-
-
-def batches(count: int, scale: int = 2) -> list[dict[str, torch.Tensor]]:
-    """Fixed patches of a photograph, and their reductions."""
-    from paragon_plugin.data.sample_photos_dataset import low_resolution, sample_photo
-
-    hr = sample_photo("astronaut").astype("float32") / 255
-    lr = low_resolution(hr, scale)
-    gt, lq = torch.from_numpy(hr).permute(2, 0, 1), torch.from_numpy(lr).permute(2, 0, 1)
-    g = torch.Generator().manual_seed(0)
-    result = []
-    for _ in range(count):
-        places = [torch.randint(0, 200, (2,), generator=g).tolist() for _ in range(4)]
-        result.append(
-            {
-                "gt": torch.stack(
-                    [gt[:, scale * y : scale * (y + 16), scale * x : scale * (x + 16)] for y, x in places]
-                ),
-                "lq": torch.stack([lq[:, y : y + 16, x : x + 16] for y, x in places]),
-            }
-        )
-    return result
-
-
-def train(model: Any, data: list[dict[str, torch.Tensor]], first: int = 1) -> None:
-    for iteration, batch in enumerate(data, start=first):
-        model.update_learning_rate(iteration)
-        model.feed_data(batch)
-        model.optimize_parameters(iteration)
-
-
-def weights(model: Any) -> dict[str, torch.Tensor]:
-    return {k: v.clone() for k, v in model.net_g.state_dict().items()}
 
 
 @pytest.mark.parametrize("block", [None, {"enabled": False, "auto_calibrate": True}])
@@ -82,29 +35,6 @@ def test_unscheduled_training_is_the_hosts_own_step_for_step(
     for name, value in theirs.net_g_ema.state_dict().items():
         assert torch.equal(ours.net_g_ema.state_dict()[name], value), name
     assert ours.get_current_log()["l_l1_loss"] == theirs.get_current_log()["l_pix"]
-
-
-def test_the_combined_gradient_is_that_of_the_weighted_sum(short_options: Callable[..., Path], tmp_path: Path) -> None:
-    file = short_options(
-        train__losses=[{"type": "L1Loss"}, {"type": "FFTLoss"}, {"type": "MSELoss", "loss_weight": -0.01}],
-        train__dynamic_loss_scheduling__baseline_iterations=3,
-    )
-    model = build(options_of(file, tmp_path))
-    train(model, batches(8))
-    batch = batches(9)[-1]
-    model.feed_data(batch)
-    model.optimizer_g.zero_grad()
-    assert model.losses.backward(model.net_g(model.lq), model.gt, 9)
-    factors = model.losses.last_step.factors
-    assert all(factor != 1 for factor in factors.values())
-    ours = [p.grad.clone() for p in model.net_g.parameters()]
-
-    model.optimizer_g.zero_grad()
-    output = model.net_g(model.lq)
-    terms = [factors[k] * v for loss in model.losses.recipe for k, v in loss(output, model.gt).items()]
-    torch.stack(terms).sum().backward()
-    for mine, p in zip(ours, model.net_g.parameters(), strict=True):
-        assert torch.allclose(mine, p.grad, rtol=1e-4, atol=1e-7)
 
 
 def final_shares(model: Any) -> dict[str, float]:
@@ -267,8 +197,9 @@ def test_a_step_reads_the_device_once(
         model.feed_data(batch)
         output = model.net_g(model.lq)
         reads.clear()
+        model.losses.begin(iteration)
         with Scalars():
-            model.losses.backward(output, model.gt, iteration)
+            model.losses.backward(output, model.loss_inputs())
         assert reads == ["tolist"]
         model.get_current_log()  # what is logged was read already
         assert reads == ["tolist"]

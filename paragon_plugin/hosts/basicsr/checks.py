@@ -12,7 +12,19 @@ from typing import Any
 import torch
 
 from ...options import OptionError, parse_dynamic_loss_scheduling, suggestion
+from ...step_options import parse_step_options
+from .checkpoints import CheckpointError, read_network
 from .option_file import Options
+
+OURS_FOR = {
+    "SRModel": "ParagonSRModel",
+    "SwinIRModel": "ParagonSRModel",
+    "SRGANModel": "ParagonGANModel",
+    "ESRGANModel": "ParagonESRGANModel",
+    "RealESRNetModel": "ParagonRealESRNetModel",
+    "RealESRGANModel": "ParagonRealESRGANModel",
+}
+"""Which of our models takes the options of which of the host's."""
 
 
 def check_training_options(options: Options) -> None:
@@ -23,18 +35,18 @@ def check_training_options(options: Options) -> None:
     """
     from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
-    _known("model_type", options["model_type"], MODEL_REGISTRY)
+    check_known("model_type", options["model_type"], MODEL_REGISTRY)
     for block in [key for key in options if str(key).startswith("network_")]:
-        _known(f"{block}.type", options[block].get("type"), ARCH_REGISTRY)
-        _check_network(block, options[block])
+        check_known(f"{block}.type", options[block].get("type"), ARCH_REGISTRY)
+        check_network(block, options[block])
     for key, dataset in options["datasets"].items():
         path = f"datasets.{key}"
         if dataset["phase"] not in ("train", "val"):
             raise OptionError(path, "must be called train, val or val_<something>")
-        _known(f"{path}.type", dataset.get("type"), DATASET_REGISTRY)
+        check_known(f"{path}.type", dataset.get("type"), DATASET_REGISTRY)
         if not isinstance(dataset.get("name"), str):
             raise OptionError(f"{path}.name", f"must be a name, is {dataset.get('name')!r}")
-        _check_folders(path, dataset)
+        check_folders(path, dataset)
     train = options["datasets"].get("train")
     if train is None:
         raise OptionError("datasets", "has no block 'train'")
@@ -49,15 +61,16 @@ def check_training_options(options: Options) -> None:
     for name, metric in metrics.items():
         if not isinstance(metric, dict):
             raise OptionError(f"val.metrics.{name}", f"must be a block with 'type: ...', is {metric!r}")
-        _known(f"val.metrics.{name}.type", metric.get("type"), METRIC_REGISTRY)
-    for key in ("optim_g", "scheduler"):
+        check_known(f"val.metrics.{name}.type", metric.get("type"), METRIC_REGISTRY)
+    for key in ("optim_g", "scheduler", *(["optim_d"] if "network_d" in options else [])):
         block = options["train"].get(key)
         if not isinstance(block, dict) or not isinstance(block.get("type"), str):
             raise OptionError(f"train.{key}", f"must be a block with 'type: ...', is {block!r}")
     for key in [k for k in options["path"] if str(k).startswith("pretrain_network")]:
         value = options["path"][key]
         if value is not None:
-            _check_pretrained(f"path.{key}", Path(value))
+            param_key = options["path"].get(key.replace("pretrain_network", "param_key"), "params")
+            check_pretrained(f"path.{key}", Path(value), param_key)
     _check_schedule(options)
     _check_training_numbers(options["train"])
     names = [d["name"] for d in options["datasets"].values() if d["phase"] == "val"]
@@ -82,17 +95,35 @@ def _check_schedule(options: Options) -> None:
                 raise OptionError(f"train.{key}", f"unknown option; did you mean '{ours}'?")
     ours = parse_dynamic_loss_scheduling(train.get("dynamic_loss_scheduling")).enabled or train.get("losses")
     model_type = options["model_type"]
-    if ours and not hasattr(MODEL_REGISTRY.get(model_type), "schedules_losses"):
+    if hasattr(MODEL_REGISTRY.get(_registered(model_type, MODEL_REGISTRY)), "schedules_losses"):
+        parse_step_options(options, gpu=options["num_gpu"] > 0)
+        return
+    for_ours = OURS_FOR.get(model_type, "ParagonSRModel")
+    if ours:
         raise OptionError(
-            "model_type", f"{model_type} knows neither 'losses' nor 'dynamic_loss_scheduling'; use ParagonSRModel"
+            "model_type", f"{model_type} knows neither 'losses' nor 'dynamic_loss_scheduling'; use {for_ours}"
         )
+    for path, block, key in (
+        *(("", options, key) for key in ("use_amp", "use_channels_last", "use_compile")),
+        ("datasets.train.", options["datasets"].get("train") or {}, "accum_iter"),
+        ("train.", train, "grad_clip"),
+    ):
+        if block.get(key) not in (None, False):
+            raise OptionError(f"{path}{key}", f"{model_type} does not know it; use 'model_type: {for_ours}'")
+
+
+def _registered(name: str, registry: Any) -> str:
+    """The host registers some classes under a suffix."""
+    return name if name in registry else f"{name}_basicsr"
 
 
 def _check_training_numbers(train: Options) -> None:
     """Numbers that the host takes as they are and fails on, or does nonsense with, at some later iteration."""
     _check_range("train.ema_decay", train.get("ema_decay", 0), 0, 1, "below 1", upper_open=True)
     _check_range("train.warmup_iter", train.get("warmup_iter", -1), -1, 1e12, "or -1 for none")
-    _check_range("train.optim_g.lr", train["optim_g"].get("lr"), 0, 1e38, "above 0", lower_open=True)
+    for key in ("optim_g", "optim_d"):
+        if key in train:
+            _check_range(f"train.{key}.lr", train[key].get("lr"), 0, 1e38, "above 0", lower_open=True)
     scheduler = train["scheduler"]
     for key in ("milestones", "periods", "restart_weights"):
         values = scheduler.get(key, [])
@@ -110,7 +141,7 @@ def _check_range(
         raise OptionError(path, "is missing" if value is None else f"must be a number {words}, is {value!r}")
 
 
-def _known(path: str, name: Any, registry: Iterable[tuple[str, Any]]) -> None:
+def check_known(path: str, name: Any, registry: Iterable[tuple[str, Any]]) -> None:
     names = {key.removesuffix("_basicsr") for key, _ in registry} | {key for key, _ in registry}
     if not isinstance(name, str):
         raise OptionError(path, f"must be a name, is {name!r}")
@@ -118,12 +149,12 @@ def _known(path: str, name: Any, registry: Iterable[tuple[str, Any]]) -> None:
         raise OptionError(path, f"nothing is registered as '{name}'{suggestion(name, names)}")
 
 
-def _check_network(block: str, network: Options) -> None:
+def check_network(block: str, network: Options) -> None:
     """Build the network once and throw it away, so that its own complaint comes with the block's name."""
     from basicsr.utils.registry import ARCH_REGISTRY
 
     options = {key: value for key, value in network.items() if key != "type"}
-    name = network["type"] if network["type"] in ARCH_REGISTRY else f"{network['type']}_basicsr"
+    name = _registered(network["type"], ARCH_REGISTRY)
     try:
         with torch.random.fork_rng():
             ARCH_REGISTRY.get(name)(**options)
@@ -131,19 +162,15 @@ def _check_network(block: str, network: Options) -> None:
         raise OptionError(block, f"{network['type']}: {error}") from error
 
 
-def _check_pretrained(path: str, file: Path) -> None:
+def check_pretrained(path: str, file: Path, param_key: str | None) -> None:
     """A file of network weights, read without running anything in it."""
-    if not file.is_file():
-        raise OptionError(path, f"{file} {'is no file' if file.exists() else 'does not exist'}")
     try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken or foreign file raises nearly anything
-        raise OptionError(path, f"{file} is damaged or not a checkpoint ({type(error).__name__})") from error
-    if not isinstance(state, dict) or not any(isinstance(state.get(key), dict) for key in ("params", "params_ema")):
-        raise OptionError(path, f"{file} holds no network under 'params' or 'params_ema'")
+        read_network(file, param_key)
+    except CheckpointError as error:
+        raise OptionError(path, f"{file} {error.problem}") from error
 
 
-def _check_folders(path: str, dataset: Options) -> None:
+def check_folders(path: str, dataset: Options) -> None:
     for key, value in dataset.items():
         if not key.startswith("dataroot") or value is None:
             continue

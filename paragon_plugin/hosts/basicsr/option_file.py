@@ -15,6 +15,7 @@ import torch
 import yaml
 
 from ...options import OptionError
+from ...step_options import accumulation
 
 Options = dict[str, Any]
 
@@ -275,6 +276,9 @@ def _derive_datasets(options: Options) -> None:
         dataset["phase"] = str(name).split("_")[0]
         if "scale" in options:
             dataset["scale"] = options["scale"]
+        if "accum_iter" in dataset and isinstance(dataset.get("batch_size_per_gpu"), int):
+            # One batch of the loader is one optimizer step; the model computes it in accum_iter parts.
+            dataset["batch_size_per_gpu"] *= accumulation(dataset)
         for key in ("dataroot_gt", "dataroot_lq"):
             if isinstance(dataset.get(key), str):
                 dataset[key] = str(Path(dataset[key]).expanduser())

@@ -27,6 +27,7 @@ def provide_functional_tensor() -> None:
 def apply() -> None:
     """Apply every repair that needs BasicSR imported."""
     _whole_jpeg_quality()
+    _filter_any_layout()
     _safe_options()
     _resume_anywhere()
     _distributed_without_gpu()
@@ -49,6 +50,27 @@ def _whole_jpeg_quality() -> None:
 
     add_jpg_compression._paragon = True  # type: ignore[attr-defined]
     degradations.add_jpg_compression = add_jpg_compression
+
+
+def _filter_any_layout() -> None:
+    """BasicSR's filter2D takes a view that images in channels-last layout do not have; its own JPEG gives such images.
+
+    May go when filter2D reshapes.
+    """
+    from basicsr.models import realesrgan_model, realesrnet_model
+    from basicsr.utils import img_process_util
+
+    original = img_process_util.filter2D
+    if getattr(original, "_paragon", False):
+        return
+
+    @functools.wraps(original)
+    def filter2D(img: Any, kernel: Any) -> Any:  # noqa: N802
+        return original(img.contiguous(), kernel)
+
+    filter2D._paragon = True  # type: ignore[attr-defined]
+    for module in (img_process_util, realesrgan_model, realesrnet_model):
+        module.filter2D = filter2D  # type: ignore[attr-defined]
 
 
 def _safe_options() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from ...options import OptionError
 from .option_file import Options
@@ -35,13 +36,14 @@ def rehearse(options: Options, model: Any, train_loader: Any, val_loaders: Seque
     if isinstance(size, int) and isinstance(scale, int) and size % scale:
         raise OptionError("datasets.train.gt_size", f"must be a multiple of scale {scale}, is {size}")
     with _random_state_kept():
-        train = _item("datasets.train", train_loader.dataset)
-        _check_pair("datasets.train", train, scale)
-        if "lq" in train and "gt" in train and hasattr(model, "losses"):
-            _try_losses(model, train["lq"][None], train["gt"][None])
+        train = first_item("datasets.train", train_loader.dataset)
+        check_pair("datasets.train", train, scale)
+        if hasattr(model, "losses"):
+            _check_pool(options)
+            _try_losses(model, train)
         for key, loader in zip([k for k in options["datasets"] if k != "train"], val_loaders, strict=True):
-            item = _item(f"datasets.{key}", loader.dataset)
-            _check_pair(f"datasets.{key}", item, scale)
+            item = first_item(f"datasets.{key}", loader.dataset)
+            check_pair(f"datasets.{key}", item, scale)
             if "gt" in item and scale:
                 _try_metrics(
                     (options.get("val") or {}).get("metrics") or {}, item["gt"][..., : SIDE * scale, : SIDE * scale]
@@ -59,7 +61,7 @@ def _random_state_kept() -> Iterator[None]:
         np.random.set_state(theirs)
 
 
-def _item(path: str, dataset: Any) -> dict[str, Any]:
+def first_item(path: str, dataset: Any) -> dict[str, Any]:
     if len(dataset) == 0:
         raise OptionError(path, "holds no image")
     try:
@@ -80,7 +82,7 @@ def _source(dataset: Any) -> str:
     return ", ".join(str(value) for value in first.values()) if isinstance(first, dict) else str(first or "no file")
 
 
-def _check_pair(path: str, item: dict[str, Any], scale: Any) -> None:
+def check_pair(path: str, item: dict[str, Any], scale: Any) -> None:
     if not isinstance(scale, int) or "lq" not in item or "gt" not in item:
         return
     lq, gt = item["lq"].shape[-2:], item["gt"].shape[-2:]
@@ -91,24 +93,58 @@ def _check_pair(path: str, item: dict[str, Any], scale: Any) -> None:
         )
 
 
-def _try_losses(model: Any, lq: Tensor, gt: Tensor) -> None:
+def _check_pool(options: Options) -> None:
+    """Real-ESRGAN's pool of training pairs holds whole batches."""
+    batch = options["datasets"]["train"]["batch_size_per_gpu"]
+    size = options.get("queue_size", 180)
+    if "RealESR" in options["model_type"] and (not isinstance(size, int) or size < batch or size % batch):
+        raise OptionError("queue_size", f"must be a multiple of the batch size {batch}, is {size!r}")
+
+
+def _try_losses(model: Any, item: dict[str, Any]) -> None:
     """Every loss on what the network makes of one patch."""
-    net = model.get_bare_model(model.net_g)
-    net.eval()
+    model.uses_pool = False
     try:
-        with torch.no_grad():
-            output = net(lq.to(model.device))
-    except Exception as error:
-        raise OptionError("network_g", " ".join(str(error).split())) from error
+        model.feed_data(default_collate([item]))
+    except KeyError as error:
+        raise OptionError("datasets.train", f"gives no {error}, which {type(model).__name__} needs") from error
     finally:
-        net.train()
-    target = gt.to(model.device)
-    if output.shape != target.shape:
-        raise OptionError("network_g", f"gives {tuple(output.shape)} where the images are {tuple(target.shape)}")
-    for loss in model.losses.recipe:
-        for name, value in loss(output.clone().requires_grad_(), target).items():
-            if value.dim() != 0:
-                raise OptionError("train", f"{name} must be one number, is {tuple(value.shape)}; use reduction: mean")
+        model.uses_pool = True
+    with _evaluating(model):
+        try:
+            with torch.no_grad():
+                output = model.get_bare_model(model.net_g).forward(model.lq)
+        except Exception as error:
+            raise OptionError("network_g", " ".join(str(error).split())) from error
+        if output.shape != model.gt.shape:
+            raise OptionError("network_g", f"gives {tuple(output.shape)} where images are {tuple(model.gt.shape)}")
+        inputs = model.loss_inputs()
+        for loss in model.losses.recipe:
+            where = "network_d" if loss.call.uses_discriminator else "train"
+            try:
+                values = loss(output.clone().requires_grad_(), inputs)
+            except Exception as error:
+                text = f"{', '.join(t.name for t in loss.terms)}: {' '.join(str(error).split())}"
+                raise OptionError(where, text) from error
+            for name, value in values.items():
+                if value.dim() != 0:
+                    raise OptionError(
+                        "train", f"{name} must be one number, is {tuple(value.shape)}; use reduction: mean"
+                    )
+    del model.lq, model.gt
+
+
+@contextlib.contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Networks in evaluation mode: running averages and spectral norms stay as they are."""
+    nets = [model.get_bare_model(getattr(model, name)) for name in ("net_g", "net_d") if hasattr(model, name)]
+    for net in nets:
+        net.eval()
+    try:
+        yield
+    finally:
+        for net in nets:
+            net.train()
 
 
 def _try_metrics(metrics: dict[str, Any], gt: Tensor) -> None:

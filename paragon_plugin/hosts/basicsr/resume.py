@@ -4,9 +4,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ...options import OptionError
+from .checkpoints import CheckpointError, read_checkpoint, read_network
 from .option_file import Options
 
 
@@ -54,19 +53,18 @@ def _newest_good(options: Options) -> tuple[Path, dict[str, Any]] | None:
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any] | None]:
-    if not path.is_file():
-        return "does not exist", None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken file raises nearly anything; whatever it is, the file cannot be used
-        return f"is damaged or not a training state ({type(error).__name__})", None
-    if not isinstance(state, dict) or not {"iter", "epoch", "optimizers", "schedulers"} <= state.keys():
+        state = read_checkpoint(path)
+    except CheckpointError as error:
+        return error.problem.replace("a checkpoint", "a training state"), None
+    if not {"iter", "epoch", "optimizers", "schedulers"} <= state.keys():
         return "is not a training state", None
     return "", state
 
 
 def _readable(network: Path) -> bool:
     try:
-        return isinstance(torch.load(network, map_location="cpu", weights_only=True), dict)
-    except Exception:  # see _read
+        read_network(network)
+    except CheckpointError:
         return False
+    return True

@@ -100,16 +100,18 @@ def _prepare(args: argparse.Namespace, root_path: str) -> _Run:
     log.logger.info(get_env_info(), extra={"file_only": True})
     log.logger.info(dict2str(options), extra={"file_only": True})
     resume_state = load_resume_state(options)
-    with _host_refusals("datasets"):
+    with host_refusals("datasets"):
         loader, sampler, val_loaders, epochs, _ = create_train_val_dataloader(options, log.logger)
     assert loader is not None  # the options have a train set
     if len(loader) == 0:
         batch = options["datasets"]["train"]["batch_size_per_gpu"]
         raise OptionError(
             "datasets.train",
-            f"{len(sampler)} images per epoch do not fill one batch of {batch}; raise dataset_enlarge_ratio",
+            f"{len(sampler)} images per epoch do not fill one batch of {batch}"
+            f"{' (batch_size_per_gpu x accum_iter)' if 'accum_iter' in options['datasets']['train'] else ''}"
+            "; raise dataset_enlarge_ratio",
         )
-    with _host_refusals(f"model_type {options['model_type']}"):
+    with host_refusals(f"model_type {options['model_type']}"):
         model = build_model(options)
         if resume_state:
             model.resume_training(resume_state)
@@ -118,7 +120,7 @@ def _prepare(args: argparse.Namespace, root_path: str) -> _Run:
 
 
 @contextlib.contextmanager
-def _host_refusals(where: str) -> Iterator[None]:
+def host_refusals(where: str) -> Iterator[None]:
     """Whatever the host raises while it builds a part is about the options: one line that names the part.
 
     The host's exceptions name no option, and nearly any type comes up. `--debug` shows the traceback.
@@ -257,7 +259,9 @@ def _optimize(model: Any, iteration: int, options: Options) -> None:
         states = [p for p in Path(options["path"]["training_states"]).glob("*.state") if p.stem.isdigit()]
         newest = max(states, key=lambda p: int(p.stem), default=None)
         where = f"The last checkpoint is {newest}; --auto_resume goes on from it." if newest else "No checkpoint yet."
-        raise NonFiniteLossError(error.names, error.steps, where) from error
+        stopped = NonFiniteLossError(error.names, error.steps, where)
+        logging.getLogger("basicsr").error(f"Stopped at iteration {iteration:,}: {stopped}")
+        raise stopped from error
 
 
 def _texts(model: Any) -> dict[str, str]:
@@ -272,19 +276,26 @@ def _schedule(model: Any) -> list[str]:
 
 
 def _validate(run: _Run, iteration: int, tb_logger: Any) -> None:
+    from ...report.validation_record import recorded_references
+
     run.last_metrics = {}
     for loader in run.val_loaders:
         run.model.validation(loader, iteration, tb_logger, run.options["val"].get("save_img", False))
         metrics = dict(getattr(run.model, "metric_results", {}))
         name = loader.dataset.opt["name"]
         run.last_metrics[name] = metrics
-        if metrics and run.options["rank"] == 0:
+        if run.options["rank"] != 0:
+            continue
+        if metrics:
             values = ", ".join(f"{metric} {metric_text(value)}" for metric, value in metrics.items())
             logging.getLogger("basicsr").info(f"Validation {name}, iteration {iteration:,}: {values}")
+        # Here and not at the end alone, so that the report of a run under way can compare.
+        wanted = run.options["val"].get("metrics") or {}
+        recorded_references(run.options["path"]["experiments_root"], loader, wanted, run.options.get("scale", 1))
 
 
 def _final_validation(run: _Run) -> list[ValidationResult]:
-    from ...report.reference_upscalers import reference_metrics
+    from ...report.validation_record import recorded_references
 
     if not run.options.get("val") or run.options["rank"] != 0:
         return []
@@ -294,7 +305,9 @@ def _final_validation(run: _Run) -> list[ValidationResult]:
             dataset=loader.dataset.opt["name"],
             images=len(loader.dataset),
             metrics=run.last_metrics.get(loader.dataset.opt["name"], {}),
-            reference=reference_metrics(loader, wanted, run.options.get("scale", 1)),
+            reference=recorded_references(
+                run.options["path"]["experiments_root"], loader, wanted, run.options.get("scale", 1)
+            ),
         )
         for loader in run.val_loaders
     ]

@@ -1,0 +1,178 @@
+"""Reads and writes PNG, JPEG and WebP without losing alpha, 16 bits, orientation or the colour profile.
+
+Pillow reads everything strictly (a truncated file is an error), but has no 16-bit colour: those PNGs go through OpenCV.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..atomic_file import atomic_file
+from ..options import OptionError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+"""Of files that are read and written."""
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_READABLE = ("PNG", "JPEG", "WEBP", "MPO")  # MPO: the JPEG of a phone, with a second picture behind the first
+_QUALITY: dict[str, dict[str, Any]] = {
+    "PNG": {"compress_level": 4},
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True, "quality": 50},  # of a lossless file: the effort
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image in memory.
+
+    Attributes:
+        colour: (H, W, 1) grey or (H, W, 3) RGB, uint8 or uint16.
+        alpha: (H, W) of the same type, or None.
+        icc_profile: what the colours mean, or None for sRGB.
+    """
+
+    colour: NDArray[Any]
+    alpha: NDArray[Any] | None = None
+    icc_profile: bytes | None = None
+
+    @property
+    def bits(self) -> int:
+        """Bits per channel, 8 or 16."""
+        return 8 * self.colour.dtype.itemsize
+
+
+def read_picture(path: Path) -> Picture:
+    """Read an image, turned upright.
+
+    Raises:
+        OptionError: The file is missing, unreadable, damaged, an animation, or no PNG, JPEG or WebP.
+    """
+    try:
+        data = path.read_bytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # above twice that size it is an error
+            return _decode(path, data)
+    except OptionError:
+        raise
+    except UnidentifiedImageError:
+        raise OptionError(str(path), "is not a PNG, JPEG or WebP image") from None
+    except OSError as error:
+        raise OptionError(str(path), f"cannot be read: {error.strerror or error}") from error
+    except (Image.DecompressionBombError, SyntaxError, ValueError, struct.error, zlib.error, EOFError) as error:
+        raise OptionError(str(path), f"cannot be read: {error}") from error
+
+
+def _decode(path: Path, data: bytes) -> Picture:
+    image = Image.open(io.BytesIO(data))
+    if image.format not in _READABLE:
+        raise OptionError(str(path), f"is {image.format}; PNG, JPEG and WebP are read")
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        raise OptionError(str(path), f"is an animation of {image.n_frames} pictures; one picture is read")  # type: ignore[attr-defined]
+    image.load()
+    profile = image.info.get("icc_profile")
+    if image.format == "PNG" and data[24] == 16:  # bit depth in the header
+        orientation = image.getexif().get(0x0112, 1)
+        return _decode_16_bit(path, data, profile, orientation)
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "CMYK":
+        image, profile = image.convert("RGB"), None
+    grey = image.mode in ("1", "L", "LA")
+    image = image.convert(("L" if grey else "RGB") + "A" * image.has_transparency_data)
+    pixels = np.asarray(image)
+    if not image.mode.endswith("A"):
+        return Picture(pixels.reshape(*pixels.shape[:2], -1), None, profile)
+    return Picture(pixels[..., :-1], pixels[..., -1], profile)
+
+
+def _decode_16_bit(path: Path, data: bytes, profile: bytes | None, orientation: int) -> Picture:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise OptionError(str(path), "cannot be read: damaged 16-bit PNG")
+    pixels = _upright(pixels.reshape(*pixels.shape[:2], -1), orientation)
+    colour, alpha = pixels[..., :3][..., ::-1], pixels[..., 3] if pixels.shape[2] == 4 else None
+    if data[25] == 4:  # grey with alpha, which OpenCV widens to colour
+        colour = colour[..., :1]
+    return Picture(np.ascontiguousarray(colour), alpha, profile)
+
+
+def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Undo an EXIF orientation, 1 to 8, of (H, W, C)."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
+
+
+def check_writable_as(path: Path, picture: Picture) -> None:
+    """Refuse a file type that would lose something of a picture.
+
+    Raises:
+        OptionError: Unknown suffix; alpha or 16 bits where the type has none.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise OptionError(str(path), f"must end in {', '.join(SUFFIXES)}")
+    if picture.alpha is not None and _FORMATS[suffix] == "JPEG":
+        raise OptionError(str(path), "JPEG keeps no alpha channel; write .png or .webp")
+    if picture.bits == 16 and _FORMATS[suffix] != "PNG":
+        raise OptionError(str(path), f"{_FORMATS[suffix]} keeps 8 bits, the image has 16; write .png")
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Write an image, whole or not at all: PNG and WebP without loss, JPEG at quality 95 with full colour resolution.
+
+    Raises:
+        OptionError: as `check_writable_as`; or the file cannot be written, or the type has no images of this size.
+    """
+    check_writable_as(path, picture)
+    try:
+        data = _encode_16_bit(picture) if picture.bits == 16 else _encode_8_bit(picture, _FORMATS[path.suffix.lower()])
+    except (OSError, ValueError, cv2.error) as error:
+        raise OptionError(str(path), f"cannot be encoded: {' '.join(str(error).split())}") from error
+    try:
+        with atomic_file(path) as file:
+            file.write(data)
+    except OSError as error:
+        raise OptionError(str(path), f"cannot be written: {error.strerror or error}") from error
+
+
+def _encode_8_bit(picture: Picture, kind: str) -> bytes:
+    pixels = picture.colour
+    if picture.alpha is not None:
+        pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)
+    image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+    stream = io.BytesIO()
+    image.save(stream, kind, icc_profile=picture.icc_profile, **_QUALITY[kind])
+    return stream.getvalue()
+
+
+def _encode_16_bit(picture: Picture) -> bytes:
+    colour = picture.colour
+    if picture.alpha is not None:
+        colour = np.broadcast_to(colour, (*colour.shape[:2], 3))[..., ::-1]
+        pixels = np.concatenate([colour, picture.alpha[..., None]], axis=2)
+    else:
+        pixels = np.ascontiguousarray(colour[..., ::-1])
+    ok, encoded = cv2.imencode(".png", pixels)
+    if not ok:
+        raise ValueError("OpenCV gives no PNG")
+    data = encoded.tobytes()
+    if picture.icc_profile is None:
+        return data
+    # OpenCV before 5 writes no profile: a chunk of its own behind the signature (8 bytes) and the header (25).
+    chunk = b"iCCP" + b"ICC profile\0\0" + zlib.compress(picture.icc_profile)
+    chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return data[:33] + chunk + data[33:]

@@ -1,0 +1,116 @@
+"""Exports a network to ONNX and shows that the file computes what the network does."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..atomic_file import atomic_file
+from ..options import OptionError
+
+OPSET = 18
+
+CHECKED_SHAPES = ((1, 64, 64), (2, 45, 30), (1, 17, 83))
+"""Batch, height and width of the inputs on which file and network are compared; none is the one it is traced with."""
+
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2}
+"""Largest accepted difference in output values, which are about 0 to 1."""
+
+
+class ExportMismatchError(RuntimeError):
+    """The exported file does not compute what the network does."""
+
+
+def export_onnx(net: nn.Module, in_chans: int, path: Path, *, half: bool = False) -> float:
+    """Write a network as ONNX with dynamic batch, height and width; checked in onnxruntime before the file appears.
+
+    Input `input` (B, C, H, W) in [0, 1], output `output` (B, C, s H, s W), both float32, or float16 with `half`.
+
+    Args:
+        net: in evaluation mode, float32, on the CPU; with `half` it is converted in place.
+        in_chans: C.
+        path: target.
+        half: weights, inputs and outputs in half precision.
+
+    Returns:
+        The largest difference between onnxruntime's outputs and PyTorch's in float32 over `CHECKED_SHAPES`.
+
+    Raises:
+        OptionError: onnx, onnxscript or onnxruntime is not installed, or the file cannot be written.
+        ExportMismatchError: The outputs differ by more than `TOLERANCE`; no file is written.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise OptionError("ONNX", f'needs the package {error.name}: pip install "paragon-plugin[onnx]"') from error
+    dtype = torch.float16 if half else torch.float32
+    generator = torch.Generator().manual_seed(0)
+    inputs = [_picture(generator, batch, in_chans, height, width) for batch, height, width in CHECKED_SHAPES]
+    with torch.inference_mode():
+        expected = [net(x) for x in inputs]
+    net.to(dtype)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.onnx"
+            _export(net, _picture(generator, 2, in_chans, 24, 40).to(dtype), file)
+            session = onnxruntime.InferenceSession(file, _quiet(onnxruntime), providers=["CPUExecutionProvider"])
+            difference = 0.0
+            for x, y in zip(inputs, expected, strict=True):
+                (result,) = session.run(None, {"input": x.to(dtype).numpy()})
+                assert isinstance(result, np.ndarray)
+                if result.shape != tuple(y.shape):
+                    raise ExportMismatchError(
+                        f"gives {result.shape} for {tuple(x.shape)}, the network {tuple(y.shape)}"
+                    )
+                difference = max(difference, float(np.abs(result.astype(np.float32) - y.numpy()).max()))
+            if not difference <= TOLERANCE[dtype]:  # also where it is NaN
+                raise ExportMismatchError(f"differs from the network by up to {difference:.2g}; nothing is written")
+            with atomic_file(path) as target:
+                target.write(file.read_bytes())
+    except OSError as error:
+        raise OptionError(str(path), f"cannot be written: {error.strerror or error}") from error
+    return difference
+
+
+def _picture(generator: torch.Generator, *shape: int) -> Tensor:
+    """Noise in [0, 1] that is smooth enough to be a picture."""
+    noise = torch.rand(shape, generator=generator)
+    return torch.nn.functional.avg_pool2d(noise, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def _export(net: nn.Module, example: Tensor, file: Path) -> None:
+    dynamic = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    # The exporter talks at length, on both streams and through the log, about what went well.
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net,
+            (example,),
+            file,
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_shapes=(dynamic,),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _quiet(onnxruntime: Any) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return options

@@ -1,0 +1,33 @@
+"""Says which file a loss wants, where its weights would have been downloaded and could not be."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+
+class MissingWeightsError(ValueError):
+    """A file of pretrained weights is not there and cannot be fetched."""
+
+
+@contextlib.contextmanager
+def named_downloads() -> Iterator[None]:
+    """Within it, a download by torch.hub that fails says what to fetch and where to put it.
+
+    torchvision's networks and piq load their weights through torch.hub, whose own error names neither the file nor
+    its place.
+    """
+    original = torch.hub.download_url_to_file
+
+    def download(url: str, dst: str, *args: Any, **kwargs: Any) -> None:
+        try:
+            original(url, dst, *args, **kwargs)
+        except (OSError, ValueError) as error:
+            raise MissingWeightsError(f"needs weights that cannot be downloaded; put {url} at {dst}") from error
+
+    torch.hub.download_url_to_file = download
+    try:
+        yield
+    finally:
+        torch.hub.download_url_to_file = original

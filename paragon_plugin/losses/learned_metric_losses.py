@@ -1,0 +1,61 @@
+"""Learned perceptual metrics as losses, over the optional package piq."""
+
+from basicsr.utils.registry import LOSS_REGISTRY
+from torch import Tensor, nn
+
+from ..hosts.basicsr.registration import register
+
+
+class _LearnedMetric(nn.Module):
+    """`w d(x, y)` with d a metric of piq; see its subclasses."""
+
+    metric = ""
+
+    def __init__(self, loss_weight: float = 1.0):
+        super().__init__()
+        try:
+            import piq
+        except ImportError as error:
+            raise ValueError("needs the package piq: pip install 'paragon-plugin[metrics]'") from error
+        self.loss_weight = loss_weight
+        self.distance = getattr(piq, self.metric)().requires_grad_(False)
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """pred, target: (B, 3, H, W), RGB in [0, 1]. Returns a scalar."""
+        return self.loss_weight * self.distance(pred, target)
+
+
+@register(LOSS_REGISTRY)
+class LPIPSLoss(_LearnedMetric):
+    """`w LPIPS(x, y)`, VGG16 trunk. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual
+    Metric", CVPR 2018.
+
+    Args:
+        loss_weight: w.
+    """
+
+    metric = "LPIPS"
+
+
+@register(LOSS_REGISTRY)
+class DISTSLoss(_LearnedMetric):
+    """`w DISTS(x, y)`, VGG16 trunk. Ding et al., "Image Quality Assessment: Unifying Structure and Texture
+    Similarity", TPAMI 2020.
+
+    Args:
+        loss_weight: w.
+    """
+
+    metric = "DISTS"
+
+
+@register(LOSS_REGISTRY)
+class PieAPPLoss(_LearnedMetric):
+    """`w PieAPP(x, y)`. Prashnani et al., "PieAPP: Perceptual Image-Error Assessment through Pairwise Preference",
+    CVPR 2018. Slow; images of at least 64 x 64.
+
+    Args:
+        loss_weight: w.
+    """
+
+    metric = "PieAPP"

@@ -1,0 +1,98 @@
+"""ParagonRealESRNetModel and ParagonRealESRGANModel: training on Real-ESRGAN's degradations, made on the fly.
+
+The degradations are the host's own; here they run on any device. Wang et al., "Real-ESRGAN: Training Real-World Blind
+Super-Resolution with Pure Synthetic Data", ICCV Workshops 2021.
+"""
+
+from typing import Any
+
+import torch
+from basicsr.models.realesrgan_model import RealESRGANModel
+from basicsr.models.realesrnet_model import RealESRNetModel
+from basicsr.utils import DiffJPEG, USMSharp
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import Tensor
+
+from ..hosts.basicsr.registration import register
+from ..options import OptionError, Role
+from .paragon_gan_model import ParagonGANModel
+from .paragon_sr_model import ParagonSRModel
+
+_REQUIRED = (
+    *("resize_prob", "resize_range", "gaussian_noise_prob", "noise_range", "poisson_scale_range", "gray_noise_prob"),
+    *("jpeg_range", "second_blur_prob", "resize_prob2", "resize_range2", "gaussian_noise_prob2", "noise_range2"),
+    *("poisson_scale_range2", "gray_noise_prob2", "jpeg_range2", "gt_size"),
+)
+
+
+class _Degradations(ParagonSRModel):
+    """The host's degradations and its pool of training pairs, on the model's device."""
+
+    host_model: type
+
+    def __init__(self, opt: dict[str, Any]):
+        super().__init__(opt)
+        if self.is_train and opt.get("high_order_degradation", True):
+            for key in _REQUIRED:
+                if key not in opt:
+                    raise OptionError(
+                        key, "is missing: an option of Real-ESRGAN's degradations, at the file's top level"
+                    )
+        self.jpeger = DiffJPEG(differentiable=False).to(self.device)
+        self.usm_sharpener = USMSharp().to(self.device)
+        self.queue_size = opt.get("queue_size", 180)
+        self.uses_pool = True
+
+    @torch.no_grad()
+    def feed_data(self, data: dict[str, Any]) -> None:
+        """Take a batch; in training, make its low-resolution images."""
+        self.host_model.feed_data(self, data)
+
+    def _dequeue_and_enqueue(self) -> None:
+        """Swap the batch with samples of earlier ones, so that the degradations within a batch differ."""
+        if not self.uses_pool:
+            return
+        if not hasattr(self, "queue_lr"):
+            batch = len(self.lq)
+            if self.queue_size % batch:
+                raise OptionError("queue_size", f"must be a multiple of the batch size {batch}, is {self.queue_size}")
+            self.queue_lr, self.queue_gt = (x.new_zeros(self.queue_size, *x.shape[1:]) for x in (self.lq, self.gt))
+            self.queue_ptr = 0
+        self.host_model._dequeue_and_enqueue(self)
+
+    def nondist_validation(self, *args: Any, **kwargs: Any) -> None:
+        """Validation images are not degraded."""
+        self.is_train = False
+        try:
+            super().nondist_validation(*args, **kwargs)
+        finally:
+            self.is_train = True
+
+
+@register(MODEL_REGISTRY)
+class ParagonRealESRNetModel(_Degradations):
+    """ParagonSRModel on Real-ESRGAN's degradations; takes BasicSR's options of RealESRNetModel."""
+
+    host_model = RealESRNetModel
+
+
+@register(MODEL_REGISTRY)
+class ParagonRealESRGANModel(_Degradations, ParagonGANModel):
+    """ParagonGANModel on Real-ESRGAN's degradations; takes BasicSR's options of RealESRGANModel.
+
+    `l1_gt_usm`, `percep_gt_usm` and `gan_gt_usm` say which losses compare with the sharpened ground truth: pixel and
+    structural ones, perceptual ones, the adversarial ones. LDL always compares with the plain one.
+    """
+
+    host_model = RealESRGANModel
+    gt_usm: Tensor
+    """The sharpened ground truth, made by the host's feed_data."""
+
+    def _targets(self, part: slice) -> dict[Role, Tensor]:
+        sharp = self.gt_usm[part]
+        roles: dict[str, tuple[Role, ...]] = {
+            "l1_gt_usm": ("pixel", "structural"),
+            "percep_gt_usm": ("perceptual",),
+            "gan_gt_usm": ("adversarial",),
+        }
+        return {role: sharp for key, group in roles.items() if self.opt.get(key, True) is not False for role in group}

@@ -1,0 +1,134 @@
+"""The classical upscale inside the released checkpoints, in polyphase form.
+
+Shape suffixes: B batch, C channels, H and W low-resolution size, S scale, K taps, J low-resolution neighbours.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..ops.magic_kernel import check_alpha, check_image, check_scale, compute_dtype
+
+SHARP_TAPS = tuple(n / 32 for n in (-1, 0, 9, 16, 9, 0, -1))
+"""The released "sharpening" filter: a half-band low-pass, not Magic Kernel Sharp 2021."""
+
+BLUR_TAPS = tuple(n / 16 for n in (1, 4, 6, 4, 1))
+
+
+class _Taps(nn.Module):
+    """Holds one filter under the key `weight`, as a convolution would, but never trained."""
+
+    weight: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+
+
+class SeparableTaps(nn.Module):
+    """The taps of a separable filter under the released keys: `kernel` (K,), `h.weight` (C, 1, 1, K), `v.weight`.
+
+    The two weights are what is applied, per channel; `kernel` is their origin and only kept. All are buffers: they
+    come from the checkpoint, go into it, and no optimizer sees them.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, channels: int, taps: tuple[float, ...]) -> None:
+        super().__init__()
+        kernel = torch.tensor(taps)
+        self.register_buffer("kernel", kernel)
+        self.h = _Taps(kernel.view(1, 1, 1, -1).repeat(channels, 1, 1, 1))
+        self.v = _Taps(kernel.view(1, 1, -1, 1).repeat(channels, 1, 1, 1))
+
+    def taps(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """(C, K) taps along rows and along columns."""
+        return self.h.weight.flatten(1).to(dtype), self.v.weight.flatten(1).to(dtype)
+
+
+def filter_axis(x_BCHW: Tensor, taps_CK: Tensor, dim: int) -> Tensor:
+    """Correlate one axis with each channel's taps; it gets K - 1 shorter."""
+    size = x_BCHW.shape[dim] - taps_CK.shape[1] + 1
+    first, *rest = taps_CK.view(*taps_CK.shape, 1, 1).unbind(1)
+    y = x_BCHW.narrow(dim, 0, size) * first
+    for i, tap in enumerate(rest, 1):
+        y.addcmul_(x_BCHW.narrow(dim, i, size), tap)
+    return y
+
+
+def blur_reach(scale: int) -> int:
+    """How many low-resolution pixels to either side a 5-tap filter sees after nearest-neighbour enlargement."""
+    return -(-2 // scale)
+
+
+def blur_phases(taps_CK: Tensor, scale: int) -> Tensor:
+    """Nearest-neighbour enlargement and a 5-tap filter as S filters on the low-resolution grid: (C, 5) -> (C, S, J).
+
+    Tap i of high-resolution pixel s k + p lands in low-resolution pixel ``k + floor((p + i - 2) / s)``, so phase p
+    adds up the taps that share one. J = 2 `blur_reach` + 1.
+    """
+    reach = blur_reach(scale)
+    rows = []
+    for p in range(scale):
+        lands = [(p + i - 2) // scale + reach for i in range(taps_CK.shape[1])]
+        columns = [
+            sum((taps_CK[:, i] for i, at in enumerate(lands) if at == j), torch.zeros_like(taps_CK[:, 0]))
+            for j in range(2 * reach + 1)
+        ]
+        rows.append(torch.stack(columns, dim=1))
+    return torch.stack(rows, dim=1)
+
+
+class ReleasedBase(nn.Module):
+    """The released tiers' base: sharpen, enlarge to the nearest neighbour, blur; zeros beyond every border.
+
+    (B, C, H, W) -> (B, C, s H, s W)::
+
+        y = x + alpha * (sharp(x) - x)         with alpha > 0
+        blur(nearest(y, s))
+
+    The same numbers without an enlarged image before the end: after nearest-neighbour enlargement the blur has only s
+    distinct phases per axis, each a filter of 3 taps on the low-resolution grid (5 at s = 1), and the zeros around the
+    enlarged image are the enlarged zeros around the small one. A constant image darkens towards its borders; that is
+    how the checkpoints were trained. At s = 1 it is not the identity but sharpens and blurs, as the released code does.
+
+    Args:
+        channels: C.
+        scale: 1, 2, 3, 4 or 8.
+        alpha: strength of `sharp`, 0 to 2. Not in a checkpoint.
+
+    Raises:
+        ValueError: unsupported `scale`, `alpha` out of range; in forward, not a floating-point batch of images.
+    """
+
+    def __init__(self, channels: int, scale: int, alpha: float) -> None:
+        super().__init__()
+        self.scale = check_scale(scale)
+        self.alpha = check_alpha(alpha, "upsampler_alpha")
+        self.sharp = SeparableTaps(channels, SHARP_TAPS)
+        self.blur = SeparableTaps(channels, BLUR_TAPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, s H, s W); half and bfloat16 are computed in float32."""
+        check_image(x)
+        y = x.to(compute_dtype(x.dtype))
+        if self.alpha > 0:
+            rows_CK, columns_CK = self.sharp.taps(y.dtype)
+            sharp = filter_axis(F.pad(y, (3, 3, 3, 3)), rows_CK, 3)
+            y = torch.lerp(y, filter_axis(sharp, columns_CK, 2), self.alpha)
+        return self._enlarge(y).to(x.dtype)
+
+    def _enlarge(self, y_BCHW: Tensor) -> Tensor:
+        height, width = y_BCHW.shape[2:]
+        rows_CSJ, columns_CSJ = (blur_phases(taps_CK, self.scale) for taps_CK in self.blur.taps(y_BCHW.dtype))
+        y = F.pad(y_BCHW, (blur_reach(self.scale),) * 4)
+        # Along rows first: interleaving columns is the strided, slow part, and here it runs on s times fewer rows.
+        y = torch.stack([filter_axis(y, phase_CJ, 3) for phase_CJ in rows_CSJ.unbind(1)], dim=4)
+        y = y.reshape(*y.shape[:3], self.scale * width)
+        y = torch.stack([filter_axis(y, phase_CJ, 2) for phase_CJ in columns_CSJ.unbind(1)], dim=3)
+        return y.reshape(*y.shape[:2], self.scale * height, self.scale * width)
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale}, alpha={self.alpha:g}"

@@ -1,0 +1,49 @@
+"""What the scheduler measured of each loss, what it gave it, and where it stands."""
+
+from dataclasses import dataclass
+
+from .run_history import RunHistory
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A row of the calibration table."""
+
+    loss: str
+    role: str
+    iteration: int | None
+    measured: float | None
+    target: float | None
+    share: float | None
+    factor: float
+    multiplier: float | None
+    """What the factor has become since, over the calibration."""
+    base_weight: float | None
+    weight: float | None
+
+
+def calibrations(run: RunHistory) -> list[Calibration]:
+    """What was measured of each loss, what it was given, and where it stands."""
+    decided = {d.losses[0]: d for d in run.decisions if d.kind == "calibrated" and d.losses}
+    shares, weights = run.under("loss_shares/"), run.under("loss_weights/")
+    rows = []
+    for loss in dict.fromkeys([*run.recipe, *shares, *decided]):
+        decision = decided.get(loss)
+        role, base = run.recipe.get(loss, ("", None))
+        factor = decision.after.get("calibration", 1.0) if decision else 1.0
+        weight = weights[loss][-1][1] if loss in weights else None
+        rows.append(
+            Calibration(
+                loss=loss,
+                role=role,
+                iteration=decision.iteration if decision else None,
+                measured=decision.before.get("share") if decision else None,
+                target=decision.after.get("share") if decision else None,
+                share=shares[loss][-1][1] if loss in shares else None,
+                factor=factor,
+                multiplier=weight / (base * factor) if weight is not None and base and factor else None,
+                base_weight=base,
+                weight=weight,
+            )
+        )
+    return rows

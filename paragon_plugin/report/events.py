@@ -1,0 +1,79 @@
+"""Decisions of the scheduler as numbered events, each explained in plain words."""
+
+from dataclasses import dataclass
+from itertools import groupby
+
+from .run_history import LoggedDecision, RunHistory
+
+MEANING = {
+    "calibrated": "It has watched long enough to know what part of the update each loss makes, and sets the weights by "
+    "it, easing in over as many iterations as it watched.",
+    "dataset": "The training images are scored for how much detail they hold; the more, the more cautiously it moves.",
+    "phase": "The scheduler is careful in the first tenth of a run, for early readings are rough, and freer later.",
+    "guard_rail": "An adversarial loss would have taken too large a part of the update, and is held at its limit.",
+    "corrected": "The losses look unstable, so it moves more cautiously from here.",
+    "recovered": "Training has been calm for a while, so the caution is relaxed.",
+    "nonfinite": "A loss was not a number. The step was skipped and nothing was changed.",
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """Decisions of one kind of moment: all of one iteration, or a row of the same kind in adjacent iterations."""
+
+    number: int
+    iteration: int
+    last: int
+    decisions: list[LoggedDecision]
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds of its decisions, each once."""
+        return list(dict.fromkeys(decision.kind for decision in self.decisions))
+
+    @property
+    def serious(self) -> bool:
+        """Whether it is an incident."""
+        return any(kind in ("nonfinite", "corrected") for kind in self.kinds)
+
+
+def events(run: RunHistory) -> list[Event]:
+    """Decisions grouped by iteration and numbered; runs of skipped steps are one event."""
+    groups: list[list[LoggedDecision]] = []
+    for _, same in groupby(run.decisions, key=lambda decision: decision.iteration):
+        now = list(same)
+        before = groups[-1] if groups else []
+        row = before and {d.kind for d in [*before, *now]} == {"nonfinite"}
+        if row and now[0].iteration == before[-1].iteration + 1:
+            before.extend(now)
+        else:
+            groups.append(now)
+    return [
+        Event(number, group[0].iteration, group[-1].iteration, group) for number, group in enumerate(groups, start=1)
+    ]
+
+
+def meaning(event: Event) -> list[str]:
+    """An event in plain words: what its kinds mean, then what changed parameters let the scheduler do."""
+    words = [MEANING[kind] for kind in event.kinds if kind in MEANING]
+    for decision in event.decisions:
+        words += [
+            form.format(after=_plain(name, decision.after[name]), before=_plain(name, decision.before[name]))
+            for name, form in ALLOWED.items()
+            if name in decision.before and name in decision.after
+        ]
+    return words
+
+
+ALLOWED = {
+    "adaptation_rate": "From here a weight may move by at most {after} % per iteration (before: {before} %).",
+    "max_weight": "It may raise a weight up to {after} times (before: {before}).",
+    "momentum": "Readings are averaged over about {after} iterations (before: {before}).",
+}
+
+
+def _plain(name: str, value: float) -> str:
+    """A parameter as people think of it: a rate in percent, a momentum as the length of its average."""
+    if name == "momentum":
+        return f"{1 / (1 - value):.0f}" if value < 1 else "all"
+    return f"{100 * value:.2g}" if name == "adaptation_rate" else f"{value:.3g}"

@@ -1,0 +1,54 @@
+"""The file that a run's first validation leaves for its report: see `validation_record`, which writes it."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+FOLDER = "report"
+FILE_NAME = "references.json"
+
+
+@dataclass(frozen=True)
+class CropPlace:
+    """Where a crop of an image was taken, in HR pixels."""
+
+    image: str
+    top: int
+    left: int
+    side: int
+
+
+@dataclass(frozen=True)
+class SetRecord:
+    """What is recorded of one validation set."""
+
+    images: int
+    scale: int
+    wanted: Mapping[str, Any]
+    """The option file's `val: metrics:` when it was recorded."""
+    metrics: dict[str, dict[str, float]]
+    """{upscaler: {metric: mean over the set}}."""
+    crops: list[CropPlace] = field(default_factory=list)
+
+
+def read_records(path: Path) -> dict[str, SetRecord]:
+    """The records by validation set; empty where there are none or they cannot be read."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        return {
+            name: SetRecord(**{**values, "crops": [CropPlace(**crop) for crop in values["crops"]]})
+            for name, values in data.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def write_records(path: Path, records: Mapping[str, SetRecord]) -> None:
+    """Write the file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps({name: asdict(record) for name, record in records.items()}, indent=1), "utf-8")
+    os.replace(temporary, path)

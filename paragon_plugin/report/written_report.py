@@ -1,0 +1,68 @@
+"""Writes the report of one run or two: an HTML file, and its pictures as PNG files in a folder beside it."""
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..options import OptionError
+from .charts import draw_titled
+from .crops import strip_png, strips
+from .page import report_charts, report_page
+from .run_history import read_run
+
+
+def default_output(folders: Sequence[Path]) -> Path:
+    """Where a report goes: into the run's folder, for two runs into the current one."""
+    if len(folders) == 1:
+        return folders[0] / "report.html"
+    return Path("report_" + "_".join(folder.resolve().name for folder in folders) + ".html")
+
+
+def write_report(folders: Sequence[Path], output: Path | None = None, now: float | None = None) -> list[Path]:
+    """Write a report.
+
+    Args:
+        folders: One run's folder (see `run_history.find_run`), or two.
+        output: The HTML file; pictures go into the folder of its name without suffix. Default: `default_output`.
+        now: Seconds since the epoch at which it is made. Default: the present.
+
+    Returns:
+        The files written, the page first.
+
+    Raises:
+        OptionError: A file cannot be written.
+    """
+    now = time.time() if now is None else now
+    output = output or default_output(folders)
+    runs = [read_run(folder, now) for folder in folders]
+    pictures = strips(runs)
+    page = report_page(runs, pictures, time.strftime("%Y-%m-%d %H:%M", time.localtime(now)))
+    shared, own = report_charts(runs)
+    files = {output: page.encode("utf-8")}
+    beside = output.with_suffix("")
+    for number, charts in enumerate([shared, *own]):
+        for chart in charts:
+            who = f"_{number}" if len(runs) > 1 and number else ""
+            files[beside / f"{_file_name(chart.key)}{who}.png"] = draw_titled(chart).png()
+    for strip in pictures:
+        files[beside / f"crops_{_file_name(strip.image)}.png"] = strip_png(strip)
+    for path, data in files.items():
+        _write(path, data)
+    return list(files)
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]", "_", text)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """A file whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OptionError(str(path), f"cannot be written: {error.strerror or error}") from error

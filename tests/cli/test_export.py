@@ -1,0 +1,105 @@
+"""`paragon export`: the file computes what the network does, or there is no file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from paragon_plugin.cli.main import main
+from paragon_plugin.inference import onnx_export
+from paragon_plugin.nets.paragonsr2 import SIZES, build_paragonsr2
+from paragon_plugin.nets.released import TIERS, build_released
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+pytest.importorskip("onnxscript", reason="needs the extra onnx")
+
+
+def save(variant: str, scale: int, path: Path) -> torch.nn.Module:
+    torch.manual_seed(0)
+    net = (build_paragonsr2 if variant in SIZES else build_released)(variant, scale=scale).eval()
+    torch.nn.init.normal_(net.conv_out.weight, std=0.05)
+    torch.save({"params": net.state_dict()}, path)
+    return net
+
+
+def check(file: Path, net: torch.nn.Module, dtype: torch.dtype, tolerance: float) -> None:
+    """Compare at sizes of our own choosing, a batch among them."""
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    for shape in ((1, 3, 20, 100), (3, 3, 33, 31)):
+        x = torch.rand(shape)
+        (result,) = session.run(None, {"input": x.to(dtype).numpy()})
+        with torch.no_grad():
+            expected = net(x).numpy()
+        assert result.dtype == x.to(dtype).numpy().dtype
+        assert np.abs(result.astype(np.float32) - expected).max() < tolerance
+
+
+def test_nano(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = save("nano", 2, tmp_path / "net.pth")
+    assert main(["export", str(tmp_path / "net.pth"), "-o", str(tmp_path / "net.onnx")]) == 0
+    check(tmp_path / "net.onnx", net, torch.float32, 1e-5)
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 2
+    assert "checked in onnxruntime at 3 sizes" in out[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("variant", [*SIZES, *TIERS])
+def test_every_size_and_tier(tmp_path: Path, variant: str, half: bool) -> None:
+    net = save(variant, 2, tmp_path / "net.pth")
+    assert main(["export", str(tmp_path / "net.pth"), *["--fp16"] * half]) == 0
+    check(tmp_path / "net.onnx", net, torch.float16 if half else torch.float32, 1e-2 if half else 1e-4)
+
+
+def test_a_file_that_computes_something_else_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save("nano", 2, tmp_path / "net.pth")
+
+    class Wrong:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def run(self, _: object, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return [inputs["input"].repeat(2, axis=2).repeat(2, axis=3) + np.float32(0.5)]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Wrong)
+    monkeypatch.setattr(onnx_export, "_export", lambda *_: None)
+    assert main(["export", str(tmp_path / "net.pth")]) == 1
+    assert "differs from the network by up to" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["net.pth"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("nowhere.pth", "nowhere.pth: does not exist"),
+        ("net.pth -o net.pth", "must end in .onnx"),
+        ("net.pth -o nowhere/net.onnx", "the folder nowhere does not exist"),
+    ],
+)
+def test_what_cannot_work_leaves_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: str,
+    message: str,
+) -> None:
+    save("nano", 2, tmp_path / "net.pth")
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", *arguments.split()]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert [p.name for p in tmp_path.iterdir()] == ["net.pth"]
+
+
+def test_a_missing_package_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import sys
+
+    save("nano", 2, tmp_path / "net.pth")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert main(["export", str(tmp_path / "net.pth")]) == 2
+    assert 'onnxruntime: pip install "paragon-plugin[onnx]"' in capsys.readouterr().err

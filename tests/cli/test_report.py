@@ -1,0 +1,61 @@
+"""`paragon report` as a user runs it, on what a real run leaves behind."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from paragon_plugin.cli.main import main
+
+Paragon = Callable[..., subprocess.CompletedProcess[str]]
+Options = Callable[..., Path]
+
+
+def test_reports_of_a_real_run_and_of_two(paragon: Paragon, short_options: Options, tmp_path: Path) -> None:
+    trained = paragon("train", "-opt", short_options(name="one", val__val_freq=20, val__save_img=True))
+    assert trained.returncode == 0, trained.stderr
+    shutil.copytree(tmp_path / "experiments" / "one", tmp_path / "experiments" / "two")
+    result = paragon("report", "one")
+    assert result.returncode == 0, result.stderr
+    page = tmp_path / "experiments" / "one" / "report.html"
+    assert f"report   {page.relative_to(tmp_path)}" in result.stdout
+    text = page.read_text()
+    for words in ("It ran all of its 40 iterations", "PSNR on SamplePhotos", "chelsea", "fft_loss", "Learning rate"):
+        assert words in text
+    assert (page.parent / "report" / "losses.png").is_file()
+    result = paragon("report", "experiments/one", "two", "-o", "pair.html")
+    assert result.returncode == 0, result.stderr
+    assert "They are level" in (tmp_path / "pair.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "nowhere: no such folder; runs here: run"),
+        (["empty"], "empty: holds no training run"),
+        (["run", "nowhere"], "nowhere: no such folder"),
+        (["run", "-o", "page.txt"], "--output page.txt: must be the name of an HTML file"),
+        (["run", "-o", "blocked/page.html"], "blocked/page.html: cannot be written"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "experiments" / "run").mkdir(parents=True)
+    (tmp_path / "experiments" / "run" / "loss_schedule.jsonl").write_text("")
+    (tmp_path / "blocked").write_text("a file")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["report", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"paragon report: {words}")
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,86 @@
+"""`paragon test`: BasicSR's test pipeline on our networks, from its option files."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from paragon_plugin.cli.main import main
+from paragon_plugin.nets.paragonsr2 import build_paragonsr2
+
+Paragon = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Callable[..., Path]:
+    net = build_paragonsr2("nano", scale=2, upsampler_alpha=1.0)
+    torch.save({"params": net.state_dict()}, tmp_path / "net.pth")
+
+    def write(**changes: Any) -> Path:
+        content: dict[str, Any] = {
+            "name": "short",
+            "model_type": "ParagonSRModel",
+            "scale": 2,
+            "datasets": {"test_1": {"name": "SamplePhotos", "type": "SamplePhotosDataset"}},
+            "network_g": {"type": "paragonsr2_nano", "upsampler_alpha": 1.0},
+            "path": {"pretrain_network_g": "net.pth"},
+            "val": {
+                "save_img": True,
+                "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True}},
+            },
+        }
+        for path, value in changes.items():
+            target = content
+            *blocks, key = path.split("__")
+            for block in blocks:
+                target = target[block]
+            target[key] = value
+        file = tmp_path / "test.yml"
+        file.write_text(yaml.safe_dump(content))
+        return file
+
+    return write
+
+
+def test_an_untrained_network_scores_what_its_base_does(
+    paragon: Paragon, options: Callable[..., Path], tmp_path: Path
+) -> None:
+    result = paragon("test", "-opt", options())
+    assert result.returncode == 0, result.stderr
+    table = dict(re.findall(r"^  (bicubic|Magic Kernel Sharp 2021|this network) +([\d.]+)$", result.stdout, re.M))
+    assert table["this network"] == table["Magic Kernel Sharp 2021"] != table["bicubic"]
+    images = tmp_path / "results" / "short" / "visualization" / "SamplePhotos"
+    assert {p.name for p in images.iterdir()} == {"chelsea_short.png", "coffee_short.png"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"path__pretrain_network_g": None}, "path.pretrain_network_g: is missing"),
+        ({"path__pretrain_network_g": "nowhere.pth"}, "nowhere.pth does not exist"),
+        ({"path__pretrain_network_g": "test.yml"}, "test.yml is damaged or not a checkpoint"),
+        ({"network_g__type": "paragonsr2_tiny"}, "model_type ParagonSRModel: "),
+        ({"datasets__test_1__type": "Nothing"}, "datasets.test_1.type: nothing is registered as 'Nothing'"),
+        ({"datasets": {"train": {"name": "a", "type": "SamplePhotosDataset"}}}, "datasets.train: must be called test"),
+        ({"val__metrics": {"a": {"type": "calculate_pnsr"}}}, "did you mean 'calculate_psnr'"),
+    ],
+)
+def test_bad_options_leave_one_line_and_nothing_else(
+    host: None,
+    options: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["test", "-opt", str(options(**changes))]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert {p.name for p in tmp_path.iterdir()} == {"net.pth", "test.yml"}
