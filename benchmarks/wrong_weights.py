@@ -12,7 +12,7 @@ import argparse
 import copy
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,15 @@ def batches(pairs: list[tuple[Tensor, Tensor]], seed: int, count: int, size: int
         yield {"gt": torch.stack(gts), "lq": torch.stack(lqs)}
 
 
-def build(losses: list[dict[str, Any]], block: dict[str, Any], total: int, lr: float, seed: int) -> Any:
+def build(
+    losses: list[dict[str, Any]],
+    block: dict[str, Any],
+    total: int,
+    lr: float,
+    seed: int,
+    extra: dict[str, Any] | None = None,
+    extra_train: dict[str, Any] | None = None,
+) -> Any:
     from basicsr.models import build_model
 
     torch.manual_seed(seed)
@@ -108,18 +116,21 @@ def build(losses: list[dict[str, Any]], block: dict[str, Any], total: int, lr: f
                 "scheduler": {"type": "MultiStepLR", "milestones": [int(total * 0.8)], "gamma": 0.5},
                 "losses": losses,
                 "dynamic_loss_scheduling": block,
+                **(extra_train or {}),
             },
+            **(extra or {}),
         }
     )
     model.losses.decisions = None  # no run folder here
     return model
 
 
-def train(model: Any, data: Iterator[dict[str, Tensor]]) -> None:
+def train(model: Any, data: Iterator[dict[str, Tensor]], after: Callable[[int], None] = lambda _: None) -> None:
     for iteration, batch in enumerate(data, start=1):
         model.update_learning_rate(iteration)
         model.feed_data(batch)
         model.optimize_parameters(iteration)
+        after(iteration)
 
 
 @torch.no_grad()

@@ -6,14 +6,31 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from training_parts import ADVERSARIAL
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "fidelity": {
+        "train__losses": [{"type": "L1Loss"}, {"type": "FFTLoss", "loss_weight": 0.5}, {"type": "MSELoss"}],
+    },
+    "adversarial, in two parts": {
+        **ADVERSARIAL,
+        "train__pixel_opt": ...,
+        "train__losses": [{"type": "L1Loss"}, {"type": "MSELoss"}, {"type": "GANFeatureMatchingLoss"}],
+        "datasets__train__accum_iter": 2,
+    },
+}
 
 
-def test_ranks_hold_identical_multipliers_and_weights(short_options: Callable[..., Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_ranks_hold_identical_multipliers_and_weights(
+    short_options: Callable[..., Path], tmp_path: Path, recipe: str
+) -> None:
     file = short_options(
+        **RECIPES[recipe],
         num_gpu=0,
-        train__losses=[{"type": "L1Loss"}, {"type": "FFTLoss", "loss_weight": 0.5}, {"type": "MSELoss"}],
         train__dynamic_loss_scheduling__baseline_iterations=8,
         train__dynamic_loss_scheduling__adaptation_threshold=0.0,
     )
@@ -32,6 +49,7 @@ def test_ranks_hold_identical_multipliers_and_weights(short_options: Callable[..
     assert first["factors"] == second["factors"]
     assert first["factors"]["mse_loss"] != 1
     assert first["weights"] == second["weights"]
+    assert first.get("weights_d") == second.get("weights_d")
     # what is logged is the mean over ranks, on both
     assert first["log"]["l_l1_loss"] == second["log"]["l_l1_loss"]
     assert first["log"]["l_l1_loss"] == pytest.approx((first["own_l1"] + second["own_l1"]) / 2, rel=1e-5)

@@ -29,3 +29,12 @@ def test_other_architectures_take_the_nearest_size(host: None) -> None:
     ratios = {name: max(count / n, n / count) for name, n in size_table().items()}
     assert ratios[size] == min(ratios.values())
     assert f"SRVGGNetCompact has {count:,} trainable parameters" in reason
+
+
+def test_a_released_tier_is_named_and_takes_the_nearest_size(host: None) -> None:
+    from paragon_plugin.models.size_detection import detect_size
+    from paragon_plugin.nets.released import build_released
+
+    size, reason = detect_size(build_released("realtime", scale=2))
+    assert size == "micro"
+    assert reason == "paragonsr2_realtime has 16,708 trainable parameters, the nearest size is paragonsr2_micro"

@@ -37,6 +37,8 @@ def main(option_file: str, root: str) -> None:
         "weights": float(sum(p.double().abs().sum() for p in model.net_g.parameters())),
         "own_l1": own[-1],
     }
+    if hasattr(model, "net_d"):
+        held["weights_d"] = float(sum(p.double().abs().sum() for p in model.net_d.parameters()))
     Path(root, f"rank{rank}.json").write_text(json.dumps(held))  # one file each: their lines on a pipe may mix
     dist.destroy_process_group()
 
