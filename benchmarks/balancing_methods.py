@@ -1,8 +1,8 @@
 """Ways to weigh losses, as they plug into a model of ours: constant weights, our scheduler, and published methods.
 
-Dynamic weight averaging (Liu et al., CVPR 2019), uncertainty weighting (Kendall et al., CVPR 2018) and FAMO (Liu et al., NeurIPS
-2023) are TorchJD's. The gradient-share balancer is EnCodec's (Défossez et al., arXiv 2210.13438): each loss's gradient on the output,
-divided by its running norm, times its weight's part of all weights.
+Dynamic weight averaging (Liu et al., CVPR 2019), uncertainty weighting (Kendall et al., CVPR 2018) and FAMO (Liu et al.,
+NeurIPS 2023) are TorchJD's. The gradient-share balancer is EnCodec's (Défossez et al., arXiv 2210.13438): each loss's
+gradient on the output, divided by its running norm, times its weight's part of all weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,11 +62,9 @@ def plug_in(method: str, model: Any) -> Callable[[int], None]:
                 scalarizer.update(torch.stack([value.float() for value in values.values()]))
 
     if method == "uncertainty":
-        model.optimizer_g.add_param_group(
-            {"params": list(scalarizer.parameters()), "initial_lr": model.optimizer_g.param_groups[0]["lr"]}
-        )
-        for scheduler in model.schedulers[:1]:
-            scheduler.base_lrs.append(model.optimizer_g.param_groups[0]["initial_lr"])
+        rate = model.optimizer_g.param_groups[0]["lr"]
+        model.optimizer_g.add_param_group({"params": list(scalarizer.parameters()), "initial_lr": rate})
+        model.schedulers[0].base_lrs.append(rate)
     losses._backward_sum = backward
     return after
 

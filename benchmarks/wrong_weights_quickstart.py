@@ -2,10 +2,10 @@
 
     python benchmarks/wrong_weights_quickstart.py [--seeds 3] [--iterations 300] [--json FILE]
 
-The quickstart's network, photographs and optimizer with three losses that pull apart: L1, FFT, and total variation, which
-smooths where it is too strong. The weights are right, or one is wrong by 100 or 0.01. For each: constant weights and the
-scheduler as the quickstart has it. PSNR (Y) on the quickstart's validation photographs, and how far the images are from
-those of the right weights: RMS difference in 8-bit steps over the validation photographs, same seed.
+The quickstart's network, photographs and optimizer with three losses that pull apart: L1, FFT, and total variation,
+which smooths where it is too strong. The weights are right, or one is wrong by 100 or 0.01. For each: constant weights
+and the scheduler as the quickstart has it. PSNR (Y) on the quickstart's validation photographs, and how far the images
+are from those of the right weights: RMS difference in 8-bit steps over the validation photographs, same seed.
 """
 
 import argparse

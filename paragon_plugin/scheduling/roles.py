@@ -2,7 +2,13 @@
 
 from ..options import Role
 
-TYPICAL_SHARES: dict[Role, float] = {"pixel": 0.25, "structural": 0.25, "perceptual": 0.65, "adversarial": 0.05}
+TYPICAL_SHARES: dict[Role, float] = {
+    "pixel": 0.25,
+    "structural": 0.25,
+    "perceptual": 0.65,
+    "adversarial": 0.05,
+    "regularization": 0.02,
+}
 """Typical shares of the gradient on the output in recipes that work; renormalised over the roles present."""
 
 # Matched as substrings of the lower-case type name, in this order: the more specific word stands first
@@ -10,7 +16,8 @@ TYPICAL_SHARES: dict[Role, float] = {"pixel": 0.25, "structural": 0.25, "percept
 _WORDS: tuple[tuple[Role, tuple[str, ...]], ...] = (
     ("adversarial", ("gan", "adversarial", "featurematching", "feature_matching", "discriminator")),
     ("perceptual", ("perceptual", "style", "lpips", "dists", "vgg", "contextual", "clip", "dino", "topiq", "pieapp")),
-    ("structural", ("ssim", "fft", "freq", "fourier", "wavelet", "edge", "gradient", "sobel", "laplac", "tv", "ldl")),
+    ("regularization", ("tvloss", "totalvariation", "total_variation", "regulari", "r1_", "penalty")),
+    ("structural", ("ssim", "fft", "freq", "fourier", "wavelet", "edge", "gradient", "sobel", "laplac", "ldl")),
 )
 
 

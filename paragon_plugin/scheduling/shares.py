@@ -87,6 +87,11 @@ def target_shares(
     if rule == "weights":
         return normalised({name: abs(base_weights[name]) for name in measured})
     floor = dict.fromkeys(measured, min(options.share_floor, 0.5 / len(measured)))  # many losses: floors must fit
+    # A regularization knows no target: small is what it is meant to be, and raised it smooths the image away.
+    lowered_only = {name: share for name, share in measured.items() if roles[name] == "regularization"}
+    if len(lowered_only) == len(measured):
+        lowered_only = {}
+    floor |= {name: min(floor[name], share) for name, share in lowered_only.items()}
     if rule == "baseline":
         return bounded(measured, floor, dict.fromkeys(measured, options.share_ceiling))
     typical: dict[Role, float] = {**TYPICAL_SHARES, **options.typical_shares}
@@ -96,7 +101,7 @@ def target_shares(
     together = sum(wanted[name] for name in adversarial)
     ceiling = {
         name: options.adversarial_share * wanted[name] / together if name in adversarial else 1.0 for name in wanted
-    }
+    } | lowered_only
     floor = {name: min(floor[name], ceiling[name]) for name in wanted}
     return bounded(wanted, floor, ceiling)
 

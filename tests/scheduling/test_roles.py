@@ -6,8 +6,9 @@ from paragon_plugin.scheduling.roles import role_of
 
 EXPECTED = {
     "pixel": ["L1Loss", "MSELoss", "CharbonnierLoss", "HuberLoss"],
-    "structural": ["SSIMLoss", "MSSSIMLoss", "FFTLoss", "FocalFrequencyLoss", "EdgeLoss", "WeightedTVLoss"],
+    "structural": ["SSIMLoss", "MSSSIMLoss", "FFTLoss", "FocalFrequencyLoss", "EdgeLoss"],
     "perceptual": ["PerceptualLoss", "LPIPSLoss", "DISTSLoss", "StyleLoss", "VGGLoss", "ContextualLoss"],
+    "regularization": ["WeightedTVLoss", "TotalVariationLoss"],
     "adversarial": ["GANLoss", "MultiScaleGANLoss", "GANFeatLoss", "FeatureMatchingLoss"],
 }
 

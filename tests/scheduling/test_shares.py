@@ -21,7 +21,8 @@ def targets(measured, roles=ROLES, weights=None, **options):
 
 
 def test_typical_shares_are_those_of_the_specification():
-    assert TYPICAL_SHARES == {"pixel": 0.25, "structural": 0.25, "perceptual": 0.65, "adversarial": 0.05}
+    ours = {"regularization": 0.02}
+    assert TYPICAL_SHARES == {"pixel": 0.25, "structural": 0.25, "perceptual": 0.65, "adversarial": 0.05, **ours}
 
 
 def test_auto_caps_the_adversarial_losses_together():
@@ -116,3 +117,25 @@ def test_bounded_sums_to_one_within_bounds_and_keeps_proportions_between(raw, fl
             high = level
     expected = [min(max(low * share, floor), ceiling) for share in raw]
     assert list(result.values()) == pytest.approx(expected, abs=1e-6)
+
+
+TV: Roles = {"l1": "pixel", "fft": "structural", "tv": "regularization"}
+
+
+@pytest.mark.parametrize("rule", ["auto", "baseline"])
+@pytest.mark.parametrize("share", [0.0001, 0.01, 0.3, 0.97])
+def test_a_regularization_is_lowered_where_it_is_large_and_never_raised(rule, share):
+    measured = {"l1": 0.4 * (1 - share), "fft": 0.6 * (1 - share), "tv": share}
+    shares = targets(measured, roles=TV, target=rule)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["tv"] <= share * (1 + 1e-9)
+    if share > 0.1 and rule == "auto":
+        # half-way in log to the typical shares, hence their common factor does not matter
+        way = {name: (measured[name] * typical) ** 0.5 for name, typical in [("l1", 0.25), ("fft", 0.25), ("tv", 0.02)]}
+        assert shares["tv"] == pytest.approx(way["tv"] / sum(way.values()))
+
+
+def test_regularizations_alone_are_balanced_like_any_losses():
+    alone: Roles = {"a": "regularization", "b": "regularization"}
+    shares = targets({"a": 0.999, "b": 0.001}, roles=alone, target="baseline")
+    assert shares == pytest.approx({"a": 0.95, "b": 0.05})  # the usual ceiling
