@@ -1,8 +1,8 @@
 """Ways to weigh losses, as they plug into a model of ours: constant weights, our scheduler, and published methods.
 
-Dynamic weight averaging (Liu et al., CVPR 2019), uncertainty weighting (Kendall et al., CVPR 2018) and FAMO (Liu et al.,
-NeurIPS 2023) are TorchJD's. The gradient-share balancer is EnCodec's (Défossez et al., arXiv 2210.13438): each loss's
-gradient on the output, divided by its running norm, times its weight's part of all weights.
+Dynamic weight averaging (Liu et al., CVPR 2019), uncertainty weighting (Kendall et al., CVPR 2018) and FAMO (Liu et
+al., NeurIPS 2023) are TorchJD's. The gradient-share balancer is EnCodec's (Défossez et al., arXiv 2210.13438): each
+loss's gradient on the output, divided by its running norm, times its weight's part of all weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +18,8 @@ OURS: dict[str, dict[str, Any]] = {
     "auto": {"enabled": True, "auto_calibrate": True},
     "baseline": {"enabled": True, "auto_calibrate": True, "target": "baseline"},
     "weights": {"enabled": True, "auto_calibrate": True, "target": "weights"},
+    "auto-0.75": {"enabled": True, "auto_calibrate": True, "prior_strength": 0.75},
+    "auto-1": {"enabled": True, "auto_calibrate": True, "prior_strength": 1.0},
 }
 """Methods that are an option block."""
 

@@ -4,9 +4,9 @@
     python benchmarks/wrong_weights_gan.py --data ../shared/data --short          (a minute, to see that it runs)
 
 x4, ParagonSR2 nano, L1 first, then L1 + ST-LPIPS(alex) + GAN (U-Net discriminator) at weights around a tuned triple;
-batch 4, 64-pixel targets, BSDS500. PSNR (Y) and ST-LPIPS(vgg), lower is better, on 12 Kodak crops. The same start, batches
-and seeds for every method. A run has collapsed where it stopped on NaN or ended at least 2 dB below its start. Results
-are written after every run, and a run whose result is there already is not repeated.
+batch 4, 64-pixel targets, BSDS500. PSNR (Y) and ST-LPIPS(vgg), lower is better, on 12 Kodak crops. The same start,
+batches and seeds for every method. A run has collapsed where it stopped on NaN or ended at least 2 dB below its start.
+Results are written after every run, and a run whose result is there already is not repeated.
 """
 
 import argparse

@@ -8,7 +8,7 @@ Numbers may be written as text (`1e-4` is text to YAML 1.1, a number to people).
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -18,7 +18,7 @@ BLOCK = "train.dynamic_loss_scheduling"
 
 Signal = Literal["gradient", "loss_ratio", "loss_velocity"]
 TargetRule = Literal["auto", "baseline", "weights"]
-Role = Literal["pixel", "structural", "perceptual", "adversarial"]
+Role = Literal["pixel", "structural", "perceptual", "adversarial", "regularization"]
 SIGNALS: tuple[str, ...] = get_args(Signal)
 ROLES: tuple[str, ...] = get_args(Role)
 
@@ -30,8 +30,36 @@ class OptionError(ValueError):
     """An option the user wrote cannot be used. The message is one line: where, what, and what to do."""
 
     def __init__(self, path: str, problem: str):
-        super().__init__(f"{path}: {problem}")
-        self.path = path
+        self.path, self.problem = one_line(path), one_line(problem)
+        super().__init__(f"{self.path}: {self.problem}")
+
+    def __reduce__(self) -> tuple[type["OptionError"], tuple[str, str]]:
+        return OptionError, (self.path, self.problem)
+
+
+class RunError(RuntimeError):
+    """A run that began cannot go on, and the message says why on one line; `paragon` ends with status 1."""
+
+
+def one_line(text: str, limit: int = 600) -> str:
+    """The text on one line that any terminal can print: control characters and lone surrogates written as escapes."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return text if len(text) <= limit else f"{text[:limit]} ..."
+
+
+def whole_number(path: str, value: object, least: int = 0, most: int = 2**31 - 1) -> int:
+    """A whole number from `least` to `most`, also when written `5e3`, as the community's files do.
+
+    Raises:
+        OptionError: It is anything else; true and false are no numbers.
+    """
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    if not isinstance(whole, int) or isinstance(whole, bool) or whole < least:
+        problem = f"must be a whole number of at least {least}, is {shown(value)}"
+        raise OptionError(path, "is missing; it is a whole number" if value is None else problem)
+    if whole > most:
+        raise OptionError(path, f"must be a whole number of at most {most}, is {shown(value)}")
+    return whole
 
 
 class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -122,7 +150,7 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
 def suggestion(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'momentum'?` for a near miss, else the sorted list of what exists."""
     known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+    near = difflib.get_close_matches(str(word), known, n=1, cutoff=0.7)
     return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
 
 
@@ -139,11 +167,11 @@ def parse_dynamic_loss_scheduling(raw: object, path: str = BLOCK) -> DynamicLoss
     if raw is None:
         return DynamicLossScheduling(enabled=False)
     if not isinstance(raw, Mapping):
-        raise OptionError(path, f"must be a block of options such as 'enabled: true', got {_shown(raw)}")
+        raise OptionError(path, f"must be a block of options such as 'enabled: true', got {shown(raw)}")
     fields = DynamicLossScheduling.__struct_fields__
     for key in raw:
         if key not in fields:
-            word = key if isinstance(key, str) and key.isprintable() else _shown(key)
+            word = _key_text(key)
             raise OptionError(f"{path}.{word}", f"unknown option{suggestion(word, fields)}")
     _refuse_lookalikes(raw, path)
     try:
@@ -154,19 +182,44 @@ def parse_dynamic_loss_scheduling(raw: object, path: str = BLOCK) -> DynamicLoss
         raise OptionError(path, f"must be valid Unicode text, got {error.object!r}") from None
 
 
-def _shown(value: object) -> str:
-    """The value as the user wrote it, on one line."""
+def dynamic_loss_scheduling_errors(raw: object, path: str = BLOCK) -> Iterator[OptionError]:
+    """Everything that is wrong with the block, where `parse_dynamic_loss_scheduling` raises the first.
+
+    An option that is refused is taken out before the rest is looked at.
+    """
+    while True:
+        try:
+            parse_dynamic_loss_scheduling(raw, path)
+            return
+        except OptionError as error:
+            yield error
+            if not isinstance(raw, Mapping):
+                return
+            rest = {key: value for key, value in raw.items() if error.path != f"{path}.{_key_text(key)}"}
+            rest.setdefault("enabled", True)
+            if rest.keys() == raw.keys():
+                return
+            raw = rest
+
+
+def _key_text(key: object) -> str:
+    return one_line(key if isinstance(key, str) and key.isprintable() else shown(key))
+
+
+def shown(value: object) -> str:
+    """The value as the user wrote it, on one line, cut where it is long."""
     try:
-        return repr(value)
-    except ValueError:  # Python refuses to print an integer of thousands of digits
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python refuses to print an integer of thousands of digits
         return "a number too long to print"
+    return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
 def _refuse_lookalikes(raw: Mapping[str, Any], path: str) -> None:
     """Lenient conversion turns 2 into true and nan passes no comparison: both are refused with their own words."""
     for key, value in raw.items():
         if key in ("enabled", "auto_calibrate") and not isinstance(value, bool):
-            raise OptionError(f"{path}.{key}", f"must be true or false, got {_shown(value)}")
+            raise OptionError(f"{path}.{key}", f"must be true or false, got {shown(value)}")
         if isinstance(value, float) and not math.isfinite(value):
             raise OptionError(f"{path}.{key}", f"must be a finite number, got {value}")
 
@@ -189,12 +242,12 @@ def _readable(error: msgspec.ValidationError, raw: Mapping[str, Any], path: str)
     rule = message.partition(", got ")[0]
     steps = re.findall(r"\.(\w+)|\[(\d+)\]", where)
     if rule.startswith("Object missing"):
-        return OptionError(path, f"needs 'enabled: true' or 'enabled: false', got {_shown(dict(raw))}")
+        return OptionError(path, f"needs 'enabled: true' or 'enabled: false', got {shown(dict(raw))}")
     if not steps:  # a rule between values, in our own words (see __post_init__)
         option, _, rule = message.partition(": ")
-        return OptionError(f"{path}.{option}", f"{rule}, got {_shown(raw[option])}")
+        return OptionError(f"{path}.{option}", f"{rule}, got {shown(raw[option])}")
     option = str(steps[0][0])
-    value = _shown(raw[option])
+    value = shown(raw[option])
     if rule.startswith("Invalid enum value"):
         choices = {"signal": SIGNALS, "target": get_args(TargetRule)}.get(option, ROLES)
         shares = ", or a mapping of shares by loss name" if option == "target" else ""

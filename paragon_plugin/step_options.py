@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .options import OptionError
+from .options import OptionError, whole_number
 
 Precision = Literal["float32", "bf16", "fp16"]
 
@@ -56,10 +56,7 @@ def accumulation(train_data: Mapping[str, Any]) -> int:
     Raises:
         OptionError: It is no whole number of at least 1.
     """
-    value = train_data.get("accum_iter", 1)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise OptionError("datasets.train.accum_iter", f"must be a whole number of at least 1, is {value!r}")
-    return value
+    return whole_number("datasets.train.accum_iter", train_data.get("accum_iter", 1), 1)
 
 
 def _precision(options: Mapping[str, Any], gpu: bool) -> Precision:

@@ -227,7 +227,8 @@ def test_an_option_left_empty_is_one_left_out_where_its_value_is_computed():
         ),
         (
             {"enabled": True, "typical_shares": {"pixels": 0.3}},
-            ".typical_shares: must be one of pixel, structural, perceptual, adversarial; got {'pixels': 0.3}",
+            ".typical_shares: must be one of pixel, structural, perceptual, adversarial, regularization; got "
+            "{'pixels': 0.3}",
         ),
     ],
 )

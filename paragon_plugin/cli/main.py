@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import paragon_plugin
 
-from ..options import OptionError
+from ..options import OptionError, RunError
 from ..version import __version__
 
 # A data worker that is spawned (BasicSR's choice in distributed runs, the only way on macOS and Windows) imports this
@@ -26,9 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="paragon", description="Train and use super-resolution networks.")
     parser.add_argument("--version", action="version", version=f"paragon-plugin {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    from . import export, report, test, train, upscale
+    from . import check, export, report, test, train, upscale
 
-    for command in (train, test, upscale, export, report):
+    for command in (train, check, test, upscale, export, report):
         command.add_parser(commands)
     args = parser.parse_args(arguments)
     try:
@@ -39,5 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("RANK", "0") == "0":  # every rank refuses, one says so
             print(f"paragon {args.command}: {error}", file=sys.stderr)
         return 2
+    except RunError as error:
+        print(f"paragon {args.command}: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130

@@ -27,14 +27,20 @@ def run(args: argparse.Namespace) -> int:
 
     paragon_plugin.install()
     from ..hosts.basicsr.training import train
+    from ..options import RunError
     from ..report.summary import closing_summary
     from ..scheduling import NonFiniteLossError
 
     try:
         result = train(args, os.getcwd())
-    except NonFiniteLossError as error:
+    except (NonFiniteLossError, RunError) as error:
         print(f"paragon train: {error}", file=sys.stderr)
         return 1
+    if result.already_finished:
+        if result.options["rank"] == 0:
+            name, iteration = result.options["name"], f"{result.iteration:,}"
+            print(f"{name} is finished: all {iteration} iterations are trained. Raise train.total_iter to go on.")
+        return 0
     if result.options["rank"] == 0:
         _write_report(Path(result.options["path"]["experiments_root"]))
         print("\n" + closing_summary(result))

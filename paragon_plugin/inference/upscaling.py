@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..nets.paragonsr2 import MIN_SIDE
+from ..nets.option_checks import MIN_SIDE
 from ..ops.magic_kernel import MagicKernelSharp2021Upsample
 from .images import Picture
 from .reach import alignment, reach

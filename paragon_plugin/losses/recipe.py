@@ -14,7 +14,7 @@ from typing import Any, cast
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from ..options import ROLES, OptionError, Role, suggestion
+from ..options import ROLES, OptionError, Role, suggestion, whole_number
 from ..scheduling.roles import role_of
 from .criterion_calls import Call, call_for, relativistic_call
 from .downloaded_weights import named_downloads
@@ -206,7 +206,7 @@ def _build(path: str, block: Mapping[str, Any], manual_weights: Mapping[str, flo
     role = block.get("role", "structural" if local_map else role_of(loss_type))
     if role not in ROLES:
         raise OptionError(f"{path}.role", f"must be one of {', '.join(ROLES)}, is {role!r}")
-    start, ramp = (_iterations(path, key, block.get(key, 0)) for key in ("start_iter", "ramp_iter"))
+    start, ramp = (whole_number(f"{path}.{key}", block.get(key, 0)) for key in ("start_iter", "ramp_iter"))
     if is_adversarial(loss_type):
         relativistic = options.pop("relativistic", relativistic)
         if not isinstance(relativistic, bool):
@@ -247,11 +247,3 @@ def _build(path: str, block: Mapping[str, Any], manual_weights: Mapping[str, flo
     else:
         call = call_for(criterion)
     return RecipeLoss(criterion, tuple(terms), call, outer_weight)
-
-
-def _iterations(path: str, key: str, value: Any) -> int:
-    if isinstance(value, float) and value.is_integer():  # people write 5e3
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise OptionError(f"{path}.{key}", f"must be a whole number of at least 0, is {value!r}")
-    return value

@@ -12,7 +12,7 @@ from ..hosts.basicsr.registration import register
 from ..losses.discriminator_pass import DiscriminatorPass
 from ..losses.recipe import RecipeLoss, build_recipe
 from ..losses.step_inputs import StepInputs
-from ..options import OptionError
+from ..options import OptionError, whole_number
 from .optimizer_step import OptimizerStep
 from .paragon_sr_model import ParagonSRModel
 
@@ -48,10 +48,10 @@ class ParagonGANModel(ParagonSRModel):
     def init_training_settings(self) -> None:
         super().init_training_settings()
         train = self.opt["train"]
-        self.net_d_iters = _count("train.net_d_iters", train.get("net_d_iters", 1), 1)
-        self.net_d_init_iters = _count("train.net_d_init_iters", train.get("net_d_init_iters", 0), 0)
+        self.net_d_iters = whole_number("train.net_d_iters", train.get("net_d_iters", 1), 1)
+        self.net_d_init_iters = whole_number("train.net_d_init_iters", train.get("net_d_init_iters", 0), 0)
         self.step_d = OptimizerStep(self.step_options, self.optimizer_d, self.device)
-        self.log_d: dict[str, Tensor] = {}
+        self.log_d: dict[str, Tensor | float] = {}
 
     def _build_recipe(self, manual_weights: Mapping[str, float]) -> list[RecipeLoss]:
         recipe = build_recipe(self.opt["train"], manual_weights, discriminator=True, relativistic=self.relativistic)
@@ -122,7 +122,7 @@ class ParagonGANModel(ParagonSRModel):
                 for name, value in judge(real, judged, len(parts)).items():
                     log[name] = log[name] + value / len(parts) if name in log else value / len(parts)
         self.step_d.step(self.net_d.parameters())
-        self.log_d = log
+        self.log_d = {**log}
 
     def _judge(self, real: Tensor, fake: Tensor, parts: int) -> dict[str, Tensor]:
         criterion = self.adversarial.criterion
@@ -168,6 +168,10 @@ class ParagonGANModel(ParagonSRModel):
     def _optimizer_steps(self) -> list[OptimizerStep]:
         return [self.step_g, self.step_d]
 
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        super().resume_training(resume_state)
+        self.log_d = {name: value for name, value in resume_state.get("log", {}).items() if name in _LOG_D}
+
 
 @register(MODEL_REGISTRY)
 class ParagonESRGANModel(ParagonGANModel):
@@ -176,17 +180,12 @@ class ParagonESRGANModel(ParagonGANModel):
     relativistic = True
 
 
+_LOG_D = ("l_d_real", "l_d_fake", "out_d_real", "out_d_fake")
+
+
 def _log_of(l_real: Tensor, l_fake: Tensor, real_pred: Any, fake_pred: Any) -> dict[str, Tensor]:
     """What the host logs of a discriminator, on the device."""
     log = {"l_d_real": l_real.detach(), "l_d_fake": l_fake.detach()}
     if isinstance(real_pred, Tensor):
         log |= {"out_d_real": real_pred.detach().mean(), "out_d_fake": fake_pred.detach().mean()}
     return log
-
-
-def _count(path: str, value: Any, least: int) -> int:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise OptionError(path, f"must be a whole number of at least {least}, is {value!r}")
-    return value

@@ -52,7 +52,7 @@ class _Degradations(ParagonSRModel):
         """Swap the batch with samples of earlier ones, so that the degradations within a batch differ."""
         if not self.uses_pool:
             return
-        if not hasattr(self, "queue_lr"):
+        if not hasattr(self, "queue_lr") or not self._fits_the_pool():
             batch = len(self.lq)
             if self.queue_size % batch:
                 raise OptionError("queue_size", f"must be a multiple of the batch size {batch}, is {self.queue_size}")
@@ -60,13 +60,54 @@ class _Degradations(ParagonSRModel):
             self.queue_ptr = 0
         self.host_model._dequeue_and_enqueue(self)
 
+    def _fits_the_pool(self) -> bool:
+        """Not so where a run is resumed with other patches, another batch or another pool: it is filled anew."""
+        pool, batch = (self.queue_lr, self.queue_gt), (self.lq, self.gt)
+        same_size = all(kept.shape[1:] == new.shape[1:] for kept, new in zip(pool, batch, strict=True))
+        return same_size and len(self.queue_lr) == self.queue_size and self.queue_ptr % len(self.lq) == 0
+
+    def _rank_state(self) -> dict[str, Any]:
+        """With the pool of training pairs: it holds batches that no later one brings back."""
+        state = super()._rank_state()
+        if hasattr(self, "queue_lr"):
+            filled = slice(self.queue_ptr)
+            state["pool"] = {
+                "size": self.queue_size,
+                "lr": packed(self.queue_lr[filled]),
+                "gt": packed(self.queue_gt[filled]),
+            }
+        return state
+
+    def _load_rank_state(self, state: dict[str, Any]) -> None:
+        super()._load_rank_state(state)
+        if "pool" not in state:
+            return
+        for name in ("lr", "gt"):
+            filled = unpacked(state["pool"][name]).to(self.device)
+            queue = filled.new_zeros(state["pool"]["size"], *filled.shape[1:])
+            queue[: len(filled)] = filled
+            setattr(self, f"queue_{name}", queue)
+            self.queue_ptr = len(filled)
+
     def nondist_validation(self, *args: Any, **kwargs: Any) -> None:
         """Validation images are not degraded."""
-        self.is_train = False
+        training, self.is_train = self.is_train, False
         try:
             super().nondist_validation(*args, **kwargs)
         finally:
-            self.is_train = True
+            self.is_train = training
+
+
+def packed(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) in [0, 1] on the CPU: bytes where those lose nothing, as of image files; else as they are."""
+    images = images.cpu()
+    steps = (images * 255).round().clamp(0, 255).byte()
+    return steps if torch.equal(unpacked(steps), images) else images.clone()
+
+
+def unpacked(images: Tensor) -> Tensor:
+    """What `packed` was given."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
 @register(MODEL_REGISTRY)

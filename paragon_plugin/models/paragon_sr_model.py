@@ -16,11 +16,14 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from ..hosts.basicsr.checkpoints import network_metadata, read_network, save_atomically
+from ..hosts.basicsr.random_state import random_state, set_random_state
+from ..hosts.basicsr.ranks import of_all_ranks
 from ..hosts.basicsr.registration import register
 from ..losses.recipe import RecipeLoss, build_recipe
 from ..losses.step_inputs import StepInputs
 from ..options import OptionError, Role, parse_dynamic_loss_scheduling, suggestion
 from ..step_options import parse_step_options
+from .learnable_kernel_training import KernelLearningRate, check_resumed_groups, kernel_log, parse_lr_factor
 from .optimizer_step import OptimizerStep
 from .scheduled_losses import ScheduledLosses
 from .size_detection import bare, detect_size
@@ -39,6 +42,10 @@ class ParagonSRModel(SRModel):
     """Knows the `losses` list and the `dynamic_loss_scheduling` block."""
 
     def init_training_settings(self) -> None:
+        self.loop_state: dict[str, Any] = {}
+        """What the training loop wants to find in the training state."""
+        self._checksums: dict[tuple[str, int | str], str] = {}
+        self._log_before: dict[str, float] = {}
         self.net_g.train()
         train = self.opt["train"]
         self.ema_decay = train.get("ema_decay", 0)
@@ -112,6 +119,16 @@ class ParagonSRModel(SRModel):
             raise OptionError("train.optim_g.type", f"no optimizer '{optim_type}'{suggestion(optim_type, known)}")
         return known[optim_type](params, lr=lr, **kwargs)
 
+    def setup_optimizers(self) -> None:
+        super().setup_optimizers()
+        factor = parse_lr_factor(self.opt["train"])
+        self.kernel_rate = None if factor is None else KernelLearningRate(self.optimizer_g, self.net_g, factor)
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        super().update_learning_rate(current_iter, warmup_iter)
+        if self.kernel_rate is not None:
+            self.kernel_rate.follow()
+
     # -- one step --------------------------------------------------------------------------------------------------
 
     def optimize_parameters(self, current_iter: int) -> None:
@@ -126,6 +143,7 @@ class ParagonSRModel(SRModel):
         self.step_g.zero_grad()
         parts = self._parts()
         self.losses.begin(iteration, len(parts))
+        self._log_before = {}
         outputs: list[Tensor] = []
         for number, part in enumerate(parts, start=1):
             with self._reduce_gradients(self.net_g, number == len(parts)):
@@ -175,7 +193,7 @@ class ParagonSRModel(SRModel):
                 yield
 
     def get_current_log(self) -> dict[str, float]:
-        return self.losses.log()
+        return self._log_before | self.losses.log() | kernel_log(self.net_g)
 
     # -- validation ------------------------------------------------------------------------------------------------
 
@@ -199,6 +217,20 @@ class ParagonSRModel(SRModel):
         scale = self.opt.get("scale", 1)
         self.output = output[..., : height * scale, : width * scale]
 
+    def nondist_validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool) -> None:
+        """As the host's; a network that is the best so far is kept as `net_g_best.pth`."""
+        super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
+        if self.opt["is_train"] and self._is_best(dataloader.dataset.opt["name"], current_iter):
+            self._save_generator("best")
+
+    def _is_best(self, dataset: str, iteration: int) -> bool:
+        """Whether the first metric of the first validation set has its best value at this iteration."""
+        first_set = next((block["name"] for block in self.opt["datasets"].values() if block["phase"] == "val"), None)
+        first_metric = next(iter(self.opt["val"].get("metrics") or ()), None)
+        if dataset != first_set or first_metric is None:
+            return False
+        return self.best_metric_results[dataset][first_metric]["iter"] == iteration
+
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
     def load_network(
@@ -216,18 +248,21 @@ class ParagonSRModel(SRModel):
 
     def save(self, epoch: int, current_iter: int) -> None:
         """Save the networks, then the training state: a state on disk always has its networks."""
-        if hasattr(self, "net_g_ema"):
-            self.save_network([self.net_g, self.net_g_ema], "net_g", current_iter, ["params", "params_ema"])
-        else:
-            self.save_network(self.net_g, "net_g", current_iter)
+        self._save_generator("latest" if current_iter == -1 else current_iter)
         self.save_training_state(epoch, current_iter)
+
+    def _save_generator(self, label: int | str) -> None:
+        if hasattr(self, "net_g_ema"):
+            self.save_network([self.net_g, self.net_g_ema], "net_g", label, ["params", "params_ema"])
+        else:
+            self.save_network(self.net_g, "net_g", label)
 
     @master_only
     def save_network(
         self,
         net: nn.Module | list[nn.Module],
         net_label: str,
-        current_iter: int,
+        current_iter: int | str,
         param_key: str | list[str] = "params",
     ) -> None:
         """Write `models/<label>_<iteration>.pth` in the host's layout; see `save_atomically` for its guarantees."""
@@ -241,12 +276,20 @@ class ParagonSRModel(SRModel):
             bare_net = self.get_bare_model(nets[0])
             state["paragon"] = network_metadata(self.opt["network_g"], bare_net, self.opt.get("scale")).plain()
         label = "latest" if current_iter == -1 else current_iter
-        save_atomically(state, f"{self.opt['path']['models']}/{net_label}_{label}.pth")
+        self._checksums[net_label, label] = save_atomically(
+            state, f"{self.opt['path']['models']}/{net_label}_{label}.pth"
+        )
 
-    @master_only
     def save_training_state(self, epoch: int, current_iter: int) -> None:
-        """Write `training_states/<iteration>.state`: what the host saves and everything that this model adds."""
+        """Write `training_states/<iteration>.state`: what the host saves and everything that this model adds.
+
+        `networks` holds the checksums of the networks saved at this iteration, `ranks` what each rank has of its own.
+        Every rank must call it; rank 0 writes.
+        """
         if current_iter == -1:
+            return
+        ranks = of_all_ranks(self._rank_state())
+        if ranks is None:
             return
         state = {
             "epoch": epoch,
@@ -254,18 +297,43 @@ class ParagonSRModel(SRModel):
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "losses": self.losses.state_dict(),
+            "log": self.get_current_log(),
             "scalers": [step.state_dict() for step in self._optimizer_steps()],
-            "best_metric_results": deepcopy(getattr(self, "best_metric_results", {})),
+            "best_metric_results": _plain_metrics(getattr(self, "best_metric_results", {})),
+            "networks": {name: checksum for (name, at), checksum in self._checksums.items() if at == current_iter},
+            "ranks": ranks,
+            **self.loop_state,
         }
         save_atomically(state, f"{self.opt['path']['training_states']}/{current_iter}.state")
+
+    def _rank_state(self) -> dict[str, Any]:
+        """What this rank goes on from and other ranks do not share."""
+        return {"random": random_state()}
 
     def _optimizer_steps(self) -> list[OptimizerStep]:
         return [self.step_g]
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Go on from a state of `save_training_state` or of the host; its networks have been loaded."""
+        check_resumed_groups(self.optimizer_g, resume_state["optimizers"])
         super().resume_training(resume_state)
         self.losses.load_state_dict(resume_state.get("losses", {}), resume_state["iter"])
+        self._log_before = dict(resume_state.get("log", {}))
         for step, state in zip(self._optimizer_steps(), resume_state.get("scalers", []), strict=False):
             step.load_state_dict(state)
         if resume_state.get("best_metric_results"):
             self.best_metric_results = deepcopy(resume_state["best_metric_results"])
+        ranks = resume_state.get("ranks", [])
+        if self.opt["rank"] < len(ranks):
+            self._load_rank_state(ranks[self.opt["rank"]])
+
+    def _load_rank_state(self, state: dict[str, Any]) -> None:
+        set_random_state(state["random"])
+
+
+def _plain_metrics(best: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The host's record without numpy's numbers, which do not load without running code."""
+    return {
+        dataset: {metric: {**record, "val": float(record["val"])} for metric, record in metrics.items()}
+        for dataset, metrics in best.items()
+    }

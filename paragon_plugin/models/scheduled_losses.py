@@ -91,6 +91,7 @@ class ScheduledLosses:
         self.decisions = DecisionLog(Path(folder) / FILE_NAME) if folder is not None else None
         self.last_step: Step | None = None
         self.first_shares: dict[str, float] = {}
+        self._shares: dict[str, float] = {}
         self._held: dict[str, float] = {}
         self._values: dict[str, Tensor | float] = {}
         self._batch = _Batch(0, 1)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from ..nets.paragonsr2 import SIZES, ParagonSR2, build_paragonsr2
+from ..nets.released import ReleasedParagonSR2
 from ..scheduling.presets import nearest_size
 
 
@@ -34,11 +35,13 @@ def size_table() -> dict[str, int]:
 def detect_size(net: nn.Module) -> tuple[str, str]:
     """The ParagonSR2 size of a network, and how it was found, in words.
 
-    Exact for ParagonSR2; any other architecture has the nearest size by trainable parameters, on a log scale.
+    Exact for the eight sizes; a released tier and any other architecture has the nearest size by trainable parameters,
+    on a log scale.
     """
     net = bare(net)
     if isinstance(net, ParagonSR2):
         return net.variant, f"network is paragonsr2_{net.variant}"
     count = trainable_parameters(net)
     size = nearest_size(count, size_table())
-    return size, f"{type(net).__name__} has {count:,} trainable parameters, nearest is paragonsr2_{size}"
+    name = f"paragonsr2_{net.tier}" if isinstance(net, ReleasedParagonSR2) else type(net).__name__
+    return size, f"{name} has {count:,} trainable parameters, the nearest size is paragonsr2_{size}"

@@ -1,1 +1,4 @@
-"""ParagonSR2 networks: eight sizes of one class. Imports torch and `paragon_plugin.ops` only."""
+"""ParagonSR2 networks: eight sizes, the four released tiers, and telling which of them a checkpoint is for.
+
+Imports torch and `paragon_plugin.ops` only.
+"""

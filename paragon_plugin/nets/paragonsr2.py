@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from typing import Any
 
@@ -11,16 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops.learnable_kernel import LearnableMagicKernelSharp2021Upsample
-from ..ops.magic_kernel import MagicKernelSharp2021Upsample, check_alpha, check_image, check_scale
+from ..ops.magic_kernel import MagicKernelSharp2021Upsample, check_alpha, check_scale
 from .blocks import SLOPE, ParagonBlock, ResidualGroup
 from .content_gain import ContentGain
 from .layers import sub_pixel
+from .option_checks import check_flag, check_gain, check_input, check_whole, near_miss, refuse_unknown_options
 from .sizes import SIZES, SizeRow
 
 __all__ = ["SIZES", "ParagonSR2", "SizeRow", "build_paragonsr2"]
-
-MIN_SIDE = 8
-"""Smallest height and width of an input."""
 
 
 class ParagonSR2(nn.Module):
@@ -75,13 +72,13 @@ class ParagonSR2(nn.Module):
         self.variant = variant
         self.scale = check_scale(scale)
         self.upsampler_alpha = check_alpha(upsampler_alpha, "upsampler_alpha")
-        self.detail_gain = _check_gain(row.detail_gain if detail_gain is None else detail_gain)
-        self.use_content_aware = _check_flag(
+        self.detail_gain = check_gain(row.detail_gain if detail_gain is None else detail_gain)
+        self.use_content_aware = check_flag(
             "use_content_aware", row.use_content_aware if use_content_aware is None else use_content_aware
         )
-        self.use_attention = _check_flag("use_attention", row.use_attention if use_attention is None else use_attention)
-        self.use_learnable_magic_kernel = _check_flag("use_learnable_magic_kernel", use_learnable_magic_kernel)
-        self.in_chans = _check_channels(in_chans)
+        self.use_attention = check_flag("use_attention", row.use_attention if use_attention is None else use_attention)
+        self.use_learnable_magic_kernel = check_flag("use_learnable_magic_kernel", use_learnable_magic_kernel)
+        self.in_chans = check_whole("in_chans", in_chans, 1)
 
         upsampler = (
             LearnableMagicKernelSharp2021Upsample if use_learnable_magic_kernel else MagicKernelSharp2021Upsample
@@ -114,21 +111,13 @@ class ParagonSR2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) -> (B, in_chans, s H, s W)."""
-        self._check_input(x)
+        check_input(x, self.in_chans)
         base = self.base(x)
         # Channels last is worth a factor of 5 to 15 to depthwise convolutions on a CPU; it spreads from here.
         features = self.body(self.conv_in(x.contiguous(memory_format=torch.channels_last)))
         detail = self.conv_out(F.leaky_relu(features, SLOPE, inplace=True))
         gain = self.gain if self.content_gain is None else self.gain * self.content_gain(x)
         return torch.addcmul(base, gain.to(base.dtype), sub_pixel(detail, self.scale).to(base.dtype))
-
-    def _check_input(self, x: Tensor) -> None:
-        check_image(x)
-        if x.shape[1] != self.in_chans:
-            raise ValueError(f"this network takes images of {self.in_chans} channels, got shape {tuple(x.shape)}")
-        # While compiling or exporting sizes are symbols, and comparing them would fix a bound into the graph.
-        if not torch.compiler.is_compiling() and min(x.shape[2:]) < MIN_SIDE:
-            raise ValueError(f"height and width must be at least {MIN_SIDE}, got shape {tuple(x.shape)}")
 
 
 def build_paragonsr2(variant: str, *, scale: int, **options: Any) -> ParagonSR2:
@@ -143,38 +132,11 @@ def build_paragonsr2(variant: str, *, scale: int, **options: Any) -> ParagonSR2:
         ValueError: an option that does not exist, named together with those that do; else as `ParagonSR2`.
     """
     known = [name for name in inspect.signature(ParagonSR2).parameters if name not in ("variant", "scale")]
-    for name in options:
-        if name not in known:
-            raise ValueError(f"unknown option {name!r}{_suggestion(name, known)}; valid ones: {', '.join(known)}")
+    refuse_unknown_options(options, known)
     return ParagonSR2(variant, scale=scale, **options)
 
 
 def _size_row(variant: str) -> SizeRow:
     if not isinstance(variant, str) or variant not in SIZES:
-        suggestion = _suggestion(variant, list(SIZES))
-        raise ValueError(f"unknown size {variant!r}{suggestion}; valid ones: {', '.join(SIZES)}")
+        raise ValueError(f"unknown size {variant!r}{near_miss(variant, list(SIZES))}; valid ones: {', '.join(SIZES)}")
     return SIZES[variant]
-
-
-def _suggestion(name: object, known: list[str]) -> str:
-    close = difflib.get_close_matches(str(name).lower(), known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _check_flag(name: str, value: bool) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, got {value!r}")
-    return value
-
-
-def _check_gain(value: float) -> float:
-    # Zero would never leave zero: gain and last convolution each wait for the other.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 10:
-        raise ValueError(f"detail_gain must be a number above 0 and at most 10, got {value!r}")
-    return float(value)
-
-
-def _check_channels(value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"in_chans must be a whole number of at least 1, got {value!r}")
-    return value

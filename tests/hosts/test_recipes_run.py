@@ -65,9 +65,11 @@ def assert_trained(result: Any, folder: Path) -> None:
     assert result.iteration == 3
     root = folder / "experiments" / result.options["name"]
     nets = {path.name for path in (root / "models").iterdir()}
-    expected = ["net_g_2.pth", "net_g_latest.pth"]
+    expected = ["net_g_2.pth", "net_g_3.pth", "net_g_latest.pth"]
     if "network_d" in result.options:
-        expected += ["net_d_2.pth", "net_d_latest.pth"]
+        expected += ["net_d_2.pth", "net_d_3.pth", "net_d_latest.pth"]
+    if "val" in result.options["datasets"]:
+        expected += ["net_g_best.pth"]
     assert nets == set(expected)
     assert (root / "training_states" / "2.state").is_file()
     assert len(result.schedule) >= 1

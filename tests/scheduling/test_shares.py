@@ -22,7 +22,7 @@ def targets(measured, roles=ROLES, weights=None, **options):
 
 def test_typical_shares_are_those_of_the_specification():
     ours = {"regularization": 0.02}
-    assert TYPICAL_SHARES == {"pixel": 0.25, "structural": 0.25, "perceptual": 0.65, "adversarial": 0.05, **ours}
+    assert {"pixel": 0.25, "structural": 0.25, "perceptual": 0.65, "adversarial": 0.05, **ours} == TYPICAL_SHARES
 
 
 def test_auto_caps_the_adversarial_losses_together():

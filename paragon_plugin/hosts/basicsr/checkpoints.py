@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ...atomic_file import atomic_file
 from ...options import OptionError
+from .checksum import ChecksumError, append_checksum, verify_checksum
 
 LEVELS = ("params_ema", "params")
 """Keys under which weights may stand, the better ones first."""
@@ -45,14 +46,25 @@ class CheckpointError(OptionError):
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-def save_atomically(state: Any, path: str | Path) -> None:
-    """`torch.save` that leaves a whole file or none.
+def save_atomically(state: Any, path: str | Path) -> str:
+    """`torch.save` that leaves a whole file or none, with a checksum in it (see `checksum`).
+
+    Returns:
+        The checksum.
 
     Raises:
         OSError: The file cannot be written; nothing of it is left, and an older file of that name stands untouched.
     """
-    with atomic_file(path) as file:
-        torch.save(state, file)
+    try:
+        with atomic_file(path) as file:
+            torch.save(state, file)
+            return append_checksum(file, file.name)
+    except RuntimeError as error:
+        # torch closes its zip file after a failed write and raises about that; the reason stands behind it.
+        reason: BaseException | None = error
+        while reason is not None and not isinstance(reason, OSError):
+            reason = reason.__cause__ or reason.__context__
+        raise reason or error from None
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from error
+    except ChecksumError as error:
+        raise CheckpointError(path, f"is damaged: {error}") from error
     except pickle.UnpicklingError as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         if foreign is None:
@@ -136,6 +150,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def _read_pickled(path: Path) -> Any:
+    verify_checksum(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -4,20 +4,24 @@ An option file is data. No tag constructs an object, `--force_yml` takes values 
 """
 
 import argparse
-import logging
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
-from ...options import OptionError
+from ...options import OptionError, shown, whole_number
 from ...step_options import accumulation
+from . import known_options as known
+from .problems import FirstProblem, Problems
 
 Options = dict[str, Any]
+
+MAX_VALUES = 100_000
+"""Values an option file may hold once its aliases are written out: a few lines of them can stand for billions."""
 
 
 class OptionLoader(yaml.SafeLoader):
@@ -32,6 +36,14 @@ class OptionLoader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        value = super().construct_yaml_int(node)
+        if abs(value) >= 2**63:  # no option is; Python does not even print the longest
+            raise yaml.constructor.ConstructorError(None, None, "a whole number is too large", node.start_mark)
+        return value
+
+
+OptionLoader.add_constructor("tag:yaml.org,2002:int", OptionLoader.construct_yaml_int)
 
 OptionLoader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 OptionLoader.add_implicit_resolver(
@@ -50,7 +62,8 @@ def _load(text: str, source: str) -> Any:
             tag = problem.split("'")[1].replace("tag:yaml.org,2002:", "!!")
             problem = f"the tag {tag} is not allowed in an option file; write plain values"
         raise OptionError(where, problem) from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, TypeError, AttributeError, LookupError, OverflowError) as error:
+        # What PyYAML lets through of a value that its own tags cannot make: a date of no calendar, a map in a set.
         raise OptionError(source, f"not readable as YAML: {error}") from None
 
 
@@ -70,16 +83,19 @@ def read_option_file(path: str | Path) -> Options:
     if not isinstance(options, dict):
         raise OptionError(str(path), f"must be a mapping of options, is {type(options).__name__}")
     try:
-        return _copied(options)
+        return _copied(options, iter(range(MAX_VALUES)))
     except RecursionError:
         raise OptionError(str(path), "holds a YAML alias that refers to itself") from None
+    except StopIteration:
+        raise OptionError(str(path), f"holds more than {MAX_VALUES:,} values; look at its YAML aliases") from None
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: Any, budget: Iterator[int]) -> Any:
     """A copy in which blocks that YAML aliases share are separate: the host takes entries out of its blocks."""
+    next(budget)
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value
+        return {key: _copied(item, budget) for key, item in value.items()}
+    return [_copied(item, budget) for item in value] if isinstance(value, list) else value
 
 
 def apply_overrides(options: Options, entries: Sequence[str]) -> None:
@@ -113,11 +129,16 @@ def argument_parser(prog: str | None = None) -> argparse.ArgumentParser:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the host's command-line flags to a parser."""
-    parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
+    add_file_arguments(parser)
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm"], default="none", help="job launcher")
     parser.add_argument("--auto_resume", action="store_true", help="go on from the newest checkpoint of this name")
-    parser.add_argument("--debug", action="store_true", help="log, validate and save every few iterations")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_file_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which options a run has."""
+    parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
+    parser.add_argument("--debug", action="store_true", help="log, validate and save every few iterations")
     parser.add_argument(
         "--force_yml",
         nargs="+",
@@ -133,20 +154,29 @@ def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, argpa
     return load_options(args, root_path, is_train=is_train), args
 
 
-def load_options(args: argparse.Namespace, root_path: str, *, is_train: bool) -> Options:
+def load_options(
+    args: argparse.Namespace, root_path: str, *, is_train: bool, problems: Problems | None = None
+) -> Options:
     """Read the option file and derive what the host adds to it; starts distributed training if asked to.
 
     Args:
         args: Flags of `add_arguments`.
         root_path: Folder under which `experiments/`, `results/` and `tb_logger/` stand.
         is_train: Training, else testing.
+        problems: Takes what is wrong; by default the first of it is raised.
 
     Raises:
-        OptionError: Anything in the file that the host could not work with.
+        OptionError: Anything in the file that the host could not work with; with `problems`, only a file that cannot
+            be read at all.
     """
+    problems = FirstProblem() if problems is None else problems
     options = read_option_file(args.opt)
-    apply_overrides(options, args.force_yml or [])
-    _require_blocks(options, is_train)
+    for entry in args.force_yml or []:
+        with problems.collected():
+            apply_overrides(options, [entry])
+    _named_keys(options, "", problems)
+    _require_blocks(options, is_train, problems)
+    _type_blocks(options, is_train, problems)
     _start_distributed(options, args.launcher)
 
     from basicsr.utils import set_random_seed
@@ -159,61 +189,94 @@ def load_options(args: argparse.Namespace, root_path: str, *, is_train: bool) ->
     options["is_train"] = is_train
     if args.debug and not options["name"].startswith("debug"):
         options["name"] = f"debug_{options['name']}"
-    options["num_gpu"] = _usable_gpus(options.get("num_gpu", "auto"))
-    for block in [key for key in options if str(key).startswith("network_")]:
-        options[block] = normalised_network(options[block], block, options.get("scale"))
-    _derive_datasets(options)
+    options["num_gpu"] = _usable_gpus(options.get("num_gpu", "auto"), problems)
+    for block in [key for key in options if key.startswith("network_")]:
+        wanted = options.pop(block)
+        with problems.collected():
+            options[block] = normalised_network(wanted, block, options.get("scale"))
+    _derive_datasets(options, problems)
     _derive_paths(options, root_path)
     if is_train and "debug" in options["name"]:
-        if "val" in options:
+        if options.get("val"):
             options["val"]["val_freq"] = 8
         options["logger"]["print_freq"] = 1
         options["logger"]["save_checkpoint_freq"] = 8
     return options
 
 
-def _require_blocks(options: Options, is_train: bool) -> None:
+def _named_keys(block: Options, path: str, problems: Problems) -> None:
+    """Take out what has no text for a key, such as `1: x` or `yes: x`; a network's own blocks may have such keys."""
+    for key, value in list(block.items()):
+        if not isinstance(key, str):
+            del block[key]
+            problems.error(f"{path}{shown(key)}", "an option's name must be text")
+        elif isinstance(value, dict) and not key.startswith("network_"):
+            _named_keys(value, f"{path}{key}.", problems)
+
+
+def _require_blocks(options: Options, is_train: bool, problems: Problems) -> None:
     """Refuse a file without what every run needs, before anything looks inside."""
-    blocks = ["datasets", "network_g", "path"]
-    if is_train:
-        blocks += ["train", "logger"]
-    options.setdefault("path", {})
-    if is_train:
-        options.setdefault("logger", {})
-    for block in blocks:
-        if not isinstance(options.get(block), dict):
-            raise OptionError(block, f"must be a block of options, is {options.get(block)!r}")
-    for key in ("name", "model_type"):
+    empty: Options = {"path": {}, "logger": {}} if is_train else {"path": {}}
+    for block in ("network_g", "datasets", "path", *(("train", "logger") if is_train else ())):
+        if options.get(block) is None:  # also a block whose lines are all commented out
+            options[block] = empty.get(block)
+        if not isinstance(options[block], dict):
+            problems.error(block, f"must be a block of options, is {shown(options[block])}")
+            options[block] = {}
+    if not options["network_g"]:
+        del options["network_g"]
+        problems.error("network_g", "has no 'type'")
+    for key, stand_in in (("name", "unnamed"), ("model_type", None)):
         if not isinstance(options.get(key), str) or not options[key]:
-            raise OptionError(key, f"must be a name, is {options.get(key)!r}")
-    if Path(options["name"]).name != options["name"]:
-        raise OptionError("name", f"becomes a folder's name and cannot be {options['name']!r}")
-    seed = options.get("manual_seed")
-    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**31):
-        raise OptionError("manual_seed", f"must be a whole number from 0 to 2147483647, is {seed!r}")
-    scale = options.get("scale")
-    if scale is not None and (not isinstance(scale, int) or isinstance(scale, bool) or scale < 1):
-        raise OptionError("scale", f"must be a whole number of at least 1, is {scale!r}")
+            problems.error(key, f"must be a name, is {shown(options.get(key))}")
+            options[key] = stand_in
+    name = options["name"]
+    if Path(name).name != name or name == ".." or not name.isprintable() or len(name) > 200:
+        problems.error("name", f"becomes a folder's name and cannot be {shown(options['name'])}")
+        options["name"] = "unnamed"
+    checks: tuple[tuple[str, Callable[[Any], int]], ...] = (
+        ("manual_seed", _seed),
+        ("scale", lambda value: whole_number("scale", value, 1, 64)),
+    )
+    for key, check in checks:
+        value = options.pop(key, None)
+        if value is not None:
+            with problems.collected():
+                options[key] = check(value)
     if not isinstance(options.get("val") or {}, dict):
-        raise OptionError("val", f"must be a block of options, is {options['val']!r}")
+        problems.error("val", f"must be a block of options, is {shown(options['val'])}")
+        options["val"] = {}
+
+
+def _seed(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
+        raise OptionError("manual_seed", f"must be a whole number from 0 to 2147483647, is {shown(value)}")
+    return value
+
+
+def _type_blocks(options: Options, is_train: bool, problems: Problems) -> None:
+    """Give every known option the type that the host wants; what has another kind of value is refused."""
+    known.take_types("", options, known.TOP, problems)
+    known.take_types("path.", options["path"], known.PATH, problems)
+    if options.get("val"):
+        known.take_types("val.", options["val"], known.VAL, problems)
+    for name, dataset in list(options["datasets"].items()):
+        if not isinstance(dataset, dict):
+            problems.error(f"datasets.{name}", f"must be a block of options, is {shown(dataset)}")
+            del options["datasets"][name]
+            continue
+        if "io_backend" in dataset and not isinstance(dataset["io_backend"], dict):
+            problems.error(f"datasets.{name}.io_backend", "must be a block such as 'type: disk'")
+            dataset["io_backend"] = {"type": "disk"}
+        table = known.TRAIN_DATASET if is_train and name == "train" else known.DATASET
+        known.take_types(f"datasets.{name}.", dataset, table, problems)
     if is_train:
         logger: Options = options["logger"]
         logger.setdefault("print_freq", 100)
         logger.setdefault("save_checkpoint_freq", 5000)
         logger.setdefault("use_tb_logger", True)
-        for path in (("train", "total_iter"), ("logger", "print_freq"), ("logger", "save_checkpoint_freq")):
-            options[path[0]][path[1]] = _whole(options[path[0]].get(path[1]), ".".join(path))
-        if isinstance(options.get("val"), dict) and "val_freq" in options["val"]:
-            options["val"]["val_freq"] = _whole(options["val"]["val_freq"], "val.val_freq")
-
-
-def _whole(value: Any, path: str) -> int:
-    """A whole number of at least 1, also when written `5e3`, as the community's files do."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise OptionError(path, f"must be a whole number of at least 1, is {value!r}")
-    return value
+        known.take_types("logger.", logger, known.LOGGER, problems)
+        known.take_types("train.", options["train"], known.TRAIN, problems)
 
 
 def _start_distributed(options: Options, launcher: str) -> None:
@@ -230,16 +293,17 @@ def _start_distributed(options: Options, launcher: str) -> None:
     options["rank"], options["world_size"] = get_dist_info()
 
 
-def _usable_gpus(wanted: Any) -> int:
+def _usable_gpus(wanted: Any, problems: Problems) -> int:
     available = torch.cuda.device_count()
     if wanted == "auto":
         return available
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
-        raise OptionError("num_gpu", f"must be a number of GPUs or 'auto', is {wanted!r}")
+        problems.error("num_gpu", f"must be a number of GPUs or 'auto', is {shown(wanted)}")
+        return available
     if wanted > available:
         # The community's files say `num_gpu: 1`; without a GPU they train on the CPU rather than not at all.
         where = f"{available} are used" if available else "training runs on the CPU"
-        logging.getLogger("basicsr").warning(f"num_gpu is {wanted}, but {available} can be used here; {where}.")
+        problems.warn("num_gpu", f"is {wanted}, but {available} can be used here; {where}")
     return min(wanted, available)
 
 
@@ -267,30 +331,19 @@ def normalised_network(network: Any, block: str, scale: int | None) -> Options:
     return result
 
 
-def _derive_datasets(options: Options) -> None:
+def _derive_datasets(options: Options, problems: Problems) -> None:
     for name, dataset in options["datasets"].items():
-        if not isinstance(dataset, dict):
-            raise OptionError(f"datasets.{name}", f"must be a block of options, is {dataset!r}")
-        if "io_backend" in dataset and not isinstance(dataset["io_backend"], dict):
-            raise OptionError(f"datasets.{name}.io_backend", "must be a block such as 'type: disk'")
-        dataset["phase"] = str(name).split("_")[0]
+        dataset["phase"] = name.split("_")[0]
         if "scale" in options:
             dataset["scale"] = options["scale"]
-        if "accum_iter" in dataset and isinstance(dataset.get("batch_size_per_gpu"), int):
+        if "accum_iter" in dataset and "batch_size_per_gpu" in dataset:
             # One batch of the loader is one optimizer step; the model computes it in accum_iter parts.
-            dataset["batch_size_per_gpu"] *= accumulation(dataset)
-        for key in ("dataroot_gt", "dataroot_lq"):
-            if isinstance(dataset.get(key), str):
-                dataset[key] = str(Path(dataset[key]).expanduser())
+            with problems.collected():
+                dataset["batch_size_per_gpu"] *= accumulation(dataset)
 
 
 def _derive_paths(options: Options, root_path: str) -> None:
     paths: Options = options["path"]
-    for key, value in paths.items():
-        if value is not None and not isinstance(value, str) and ("resume_state" in key or "pretrain_network" in key):
-            raise OptionError(f"path.{key}", f"must be a file's path, is {value!r}")
-        if isinstance(value, str) and ("resume_state" in key or "pretrain_network" in key):
-            paths[key] = str(Path(value).expanduser())
     if options["is_train"]:
         root = Path(root_path) / "experiments" / options["name"]
         paths["experiments_root"] = paths["log"] = str(root)

@@ -104,10 +104,15 @@ def _resume_anywhere() -> None:
 def _distributed_without_gpu() -> None:
     """BasicSR starts NCCL and takes the rank modulo the number of GPUs, which divides by zero where there is none.
 
-    May go when init_dist picks gloo without a GPU.
+    May go when init_dist picks gloo without a GPU. The store of each restart may go when a rank that torchrun starts
+    again does not read the address of one that is gone (torch 2.15 does, for the store outlives the ranks).
     """
+    import os
+
     import torch
     from basicsr.utils import dist_util
+    from torch._C._distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     original = dist_util._init_dist_pytorch
     if getattr(original, "_paragon", False):
@@ -115,6 +120,10 @@ def _distributed_without_gpu() -> None:
 
     @functools.wraps(original)
     def init_dist_pytorch(backend: str, **kwargs: Any) -> None:
+        if "TORCHELASTIC_RESTART_COUNT" in os.environ:
+            store, rank, world_size = next(rendezvous("env://"))
+            store = PrefixStore(f"start_{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+            kwargs |= {"store": store, "rank": rank, "world_size": world_size}
         if torch.cuda.is_available():
             original(backend, **kwargs)
         else:

@@ -17,6 +17,7 @@ from torch.utils.data import default_collate
 
 from ...options import OptionError
 from .option_file import Options
+from .problems import FirstProblem, Problems
 
 SIDE = 64
 """Low-resolution side of the validation crop that is tried."""
@@ -25,29 +26,52 @@ _METRICS = ("calculate_psnr", "calculate_ssim")
 """Metrics that work on a crop; others may need a whole photograph."""
 
 
-def rehearse(options: Options, model: Any, train_loader: Any, val_loaders: Sequence[Any]) -> None:
-    """Try what training will do.
+def rehearse(
+    options: Options, model: Any, train_loader: Any, val_loaders: Sequence[Any], problems: Problems | None = None
+) -> None:
+    """Try what training will do; nothing changes.
+
+    Args:
+        options: Prepared options.
+        model: Built from them.
+        train_loader: Over the training set.
+        val_loaders: Over the validation sets, in the order of the options.
+        problems: Takes what does not fit; by default the first of it is raised.
 
     Raises:
-        OptionError: Something does not fit; nothing has changed.
+        OptionError: Without `problems`: something does not fit.
     """
+    problems = FirstProblem() if problems is None else problems
     scale = options.get("scale")
-    size = options["datasets"]["train"].get("gt_size")
-    if isinstance(size, int) and isinstance(scale, int) and size % scale:
-        raise OptionError("datasets.train.gt_size", f"must be a multiple of scale {scale}, is {size}")
     with _random_state_kept():
-        train = first_item("datasets.train", train_loader.dataset)
-        check_pair("datasets.train", train, scale)
-        if hasattr(model, "losses"):
-            _check_pool(options)
-            _try_losses(model, train)
+        with problems.collected():
+            train = first_item("datasets.train", train_loader.dataset)
+            check_pair("datasets.train", train, scale)
+            if hasattr(model, "losses"):
+                _check_pool(options)
+                _try_losses(model, train)
         for key, loader in zip([k for k in options["datasets"] if k != "train"], val_loaders, strict=True):
-            item = first_item(f"datasets.{key}", loader.dataset)
-            check_pair(f"datasets.{key}", item, scale)
-            if "gt" in item and scale:
-                _try_metrics(
-                    (options.get("val") or {}).get("metrics") or {}, item["gt"][..., : SIDE * scale, : SIDE * scale]
-                )
+            with problems.collected():
+                item = first_item(f"datasets.{key}", loader.dataset)
+                check_pair(f"datasets.{key}", item, scale)
+                if "gt" in item and scale:
+                    metrics = (options.get("val") or {}).get("metrics") or {}
+                    _try_metrics(metrics, item["gt"][..., : SIDE * scale, : SIDE * scale])
+
+
+def check_batch_fits(options: Options, images: int) -> None:
+    """The images of an epoch fill at least one batch: the host's loader leaves out what does not.
+
+    Raises:
+        OptionError: They do not.
+    """
+    block = options["datasets"]["train"]
+    batch = block["batch_size_per_gpu"] * (1 if options["dist"] else max(options["num_gpu"], 1))
+    samples = math.ceil(images * block.get("dataset_enlarge_ratio", 1) / options["world_size"])
+    if samples < batch:
+        parts = " (batch_size_per_gpu x accum_iter)" if "accum_iter" in block else ""
+        problem = f"{samples} images per epoch do not fill one batch of {batch}{parts}; raise dataset_enlarge_ratio"
+        raise OptionError("datasets.train", problem)
 
 
 @contextlib.contextmanager

@@ -1,41 +1,32 @@
 """Our training loop over the host's parts: the host's loop, with options checked before anything is written, a live
-progress line, a checkpoint on SIGINT and SIGTERM, and a closing summary.
+progress line, exact resume, a checkpoint on SIGINT and SIGTERM, and a closing summary.
 """
 
 import argparse
 import contextlib
+import errno
 import logging
 import os
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
-from ...options import OptionError
+from ...options import OptionError, RunError
 from ...report.progress import ProgressLine, on_a_terminal
 from ...report.run_log import RunLog
-from ...report.summary import metric_text
 from ...scheduling import NonFiniteLossError
 from .checks import check_training_options
+from .loaders import TrainingData, build_data
 from .option_file import Options, load_options
-from .rehearsal import rehearse
-from .resume import load_resume_state
-
-
-@dataclass
-class ValidationResult:
-    """Final metrics of one validation set."""
-
-    dataset: str
-    images: int
-    metrics: dict[str, float]
-    reference: dict[str, dict[str, float]] = field(default_factory=dict)
-    """The same metrics of classical upscalers."""
+from .rehearsal import check_batch_fits, rehearse
+from .resume import load_resume_state, numbered_states
+from .retention import keep_last, remove_leftovers, rotate
+from .stopping import Stop
+from .validation import ValidationResult, final_results, validate
 
 
 @dataclass
@@ -49,23 +40,34 @@ class TrainingResult:
     schedule: list[str]
     stopped_by: int | None = None
     """Number of the signal that ended the run early."""
+    already_finished: bool = False
+    """The run was done before it was started; nothing has been written."""
 
 
 @dataclass
 class _Run:
-    """The parts of a run, built and ready."""
+    """The parts of a run, built and ready, and where it is."""
 
     options: Options
     log: RunLog
     live: bool
+    seed: int
     model: Any
-    train_loader: Any
-    sampler: Any
-    val_loaders: list[Any]
-    total_epochs: int
+    data: TrainingData
     resume_state: dict[str, Any] | None
-    last_metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    epoch: int
+    place: int
+    """Samples of the epoch that are done, over all ranks."""
+    iteration: int
+    saved_at: int = -1
+    validated_at: int = -1
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     """Metrics of the latest validation, by dataset."""
+
+    def due(self, block: str, key: str) -> bool:
+        """Whether what an option orders every so many iterations is due at this one."""
+        every = (self.options.get(block) or {}).get(key)
+        return bool(every) and self.iteration > 0 and self.iteration % every == 0
 
 
 def train(args: argparse.Namespace, root_path: str) -> TrainingResult:
@@ -78,15 +80,22 @@ def train(args: argparse.Namespace, root_path: str) -> TrainingResult:
     Raises:
         OptionError: The options cannot work; nothing has been written.
         NonFiniteLossError: A loss stayed NaN or infinite.
+        RunError: The run cannot go on: a checkpoint cannot be written, the disk is full.
     """
     run = _prepare(args, root_path)
-    return _loop(run, _open_folders(run, args))
+    if isinstance(run, TrainingResult):
+        return run
+    try:
+        return _loop(run, _open_folders(run, args))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _cannot_write(run, error) from error
 
 
-def _prepare(args: argparse.Namespace, root_path: str) -> _Run:
-    """Build everything that can fail on bad input, before anything is written."""
+def _prepare(args: argparse.Namespace, root_path: str) -> _Run | TrainingResult:
+    """Build everything that can fail on bad input, before anything is written; the result of a run that is done."""
     from basicsr.models import build_model
-    from basicsr.train import create_train_val_dataloader
     from basicsr.utils import get_env_info
     from basicsr.utils.options import dict2str
 
@@ -95,28 +104,31 @@ def _prepare(args: argparse.Namespace, root_path: str) -> _Run:
     log = RunLog(live=live, main_process=main_process)
     options = load_options(args, root_path, is_train=True)
     options["root_path"] = root_path
+    options["auto_resume"] |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0  # torchrun started us again
     check_training_options(options)
+    keep_last(options)
     torch.backends.cudnn.benchmark = True
     log.logger.info(get_env_info(), extra={"file_only": True})
     log.logger.info(dict2str(options), extra={"file_only": True})
-    resume_state = load_resume_state(options)
+    state = load_resume_state(options)
+    if state and state.get("finished") and state["iter"] >= options["train"]["total_iter"]:
+        log.open(None)
+        return TrainingResult(options, state["iter"], 0.0, [], [], already_finished=True)
+    seed = state.get("seed", options["manual_seed"]) if state else options["manual_seed"]
     with host_refusals("datasets"):
-        loader, sampler, val_loaders, epochs, _ = create_train_val_dataloader(options, log.logger)
-    assert loader is not None  # the options have a train set
-    if len(loader) == 0:
-        batch = options["datasets"]["train"]["batch_size_per_gpu"]
-        raise OptionError(
-            "datasets.train",
-            f"{len(sampler)} images per epoch do not fill one batch of {batch}"
-            f"{' (batch_size_per_gpu x accum_iter)' if 'accum_iter' in options['datasets']['train'] else ''}"
-            "; raise dataset_enlarge_ratio",
-        )
+        data = build_data(options, seed)
+    check_batch_fits(options, len(data.loader.dataset))
     with host_refusals(f"model_type {options['model_type']}"):
         model = build_model(options)
-        if resume_state:
-            model.resume_training(resume_state)
-    rehearse(options, model, loader, val_loaders)
-    return _Run(options, log, live, model, loader, sampler, val_loaders, epochs, resume_state)
+        if state:
+            model.resume_training(state)
+    rehearse(options, model, data.loader, data.val_loaders)
+    run = _Run(options, log, live, seed, model, data, state, epoch=0, place=0, iteration=0)
+    if state:
+        run.epoch, run.iteration = state["epoch"], state["iter"]
+        # A state of the host does not say where in its epoch it was saved.
+        run.place = state.get("place", run.iteration % len(data.loader) * data.batch_size)
+    return run
 
 
 @contextlib.contextmanager
@@ -161,94 +173,133 @@ def _open_folders(run: _Run, args: argparse.Namespace) -> Any:
     return init_tb_loggers(options)
 
 
-class _Stop:
-    """Turns SIGINT and SIGTERM into a request to stop after the current step; a second one interrupts at once."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "_Stop":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, _: FrameType | None) -> None:
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
-
-
 def _loop(run: _Run, tb_logger: Any) -> TrainingResult:
-    from basicsr.data.prefetch_dataloader import CPUPrefetcher, CUDAPrefetcher
+    """From where the run is to its end, or to the signal that stops it.
+
+    At an iteration the order is: step, log, checkpoint, validation. A checkpoint is thus older than the validation of
+    its iteration, and a run resumed from it makes that one first.
+    """
     from basicsr.utils import AvgTimer, MessageLogger
 
-    options, model, logger = run.options, run.model, logging.getLogger("basicsr")
+    options, model = run.options, run.model
     total = int(options["train"]["total_iter"])
-    epoch, iteration = 0, 0
     if run.resume_state:
-        epoch, iteration = run.resume_state["epoch"], run.resume_state["iter"]
-        logger.info(f"Resuming from iteration {iteration:,} (epoch {epoch}).")
-    cuda_prefetch = options["datasets"]["train"].get("prefetch_mode") == "cuda" and torch.cuda.is_available()
-    prefetcher = CUDAPrefetcher(run.train_loader, options) if cuda_prefetch else CPUPrefetcher(run.train_loader)
-    messages = MessageLogger(options, iteration + 1, tb_logger)
+        logging.getLogger("basicsr").info(f"Resuming from iteration {run.iteration:,} (epoch {run.epoch}).")
+        if options["rank"] == 0:
+            remove_leftovers(options)
+    messages = MessageLogger(options, run.iteration + 1, tb_logger)
     data_timer, iter_timer = AvgTimer(), AvgTimer()
     started = time.monotonic()
-    validated_at = saved_at = -1
 
-    with _Stop() as stop:
-        progress = ProgressLine(total, iteration, show=run.live)
-        while iteration < total and stop.signal is None:
-            run.sampler.set_epoch(epoch)
-            prefetcher.reset()
-            batch = prefetcher.next()
-            while batch is not None and iteration < total and stop.signal is None:
+    with Stop() as stop:
+        progress = ProgressLine(total, run.iteration, show=run.live)
+        stopping = bool(run.resume_state) and run.due("val", "val_freq") and _validate(run, stop, tb_logger)
+        while run.iteration < total and not stopping:
+            for batch in run.data.batches(run.epoch, run.place):
                 data_timer.record()
-                iteration += 1
-                model.update_learning_rate(iteration, warmup_iter=options["train"].get("warmup_iter", -1))
+                run.iteration += 1
+                run.place += run.data.batch_size
+                model.update_learning_rate(run.iteration, warmup_iter=options["train"].get("warmup_iter", -1))
                 model.feed_data(batch)
-                _optimize(model, iteration, options)
+                _optimize(model, run.iteration, options)
                 iter_timer.record()
                 progress.step(lambda: _texts(model))
-                if iteration % options["logger"]["print_freq"] == 0:
-                    variables = {"epoch": epoch, "iter": iteration, "lrs": model.get_current_learning_rate()}
+                if run.due("logger", "print_freq"):
+                    variables = {"epoch": run.epoch, "iter": run.iteration, "lrs": model.get_current_learning_rate()}
                     variables |= {"time": iter_timer.get_avg_time(), "data_time": data_timer.get_avg_time()}
                     messages(variables | model.get_current_log())
-                if iteration % options["logger"]["save_checkpoint_freq"] == 0:
-                    model.save(epoch, iteration)
-                    saved_at = iteration
-                if options.get("val") and iteration % options["val"].get("val_freq", total + 1) == 0:
-                    _validate(run, iteration, tb_logger)
-                    validated_at = iteration
+                stopping = stop.agreed()
+                if stopping or run.due("logger", "save_checkpoint_freq"):
+                    _save(run)
+                if run.due("val", "val_freq") and not stopping:
+                    stopping = _validate(run, stop, tb_logger)
+                if stopping or run.iteration >= total:
+                    break
                 data_timer.start()
                 iter_timer.start()
-                batch = prefetcher.next()
-            epoch += batch is None
+            else:
+                run.epoch, run.place = run.epoch + 1, 0
         progress.close()
 
-        if stop.signal is not None and iteration < total:
-            if saved_at != iteration:
-                model.save(epoch, iteration)
-            logger.info(f"Stopped at iteration {iteration:,} with a checkpoint; --auto_resume goes on from here.")
-        else:
-            model.save(epoch=-1, current_iter=-1)
-            if options.get("val") and validated_at != iteration:
-                _validate(run, iteration, tb_logger)
+        if not stopping:
+            stopping = _finish(run, stop, tb_logger)
+        if stopping:
+            if run.saved_at != run.iteration:
+                _save(run)
+            logging.getLogger("basicsr").info(
+                f"Stopped at iteration {run.iteration:,} with a checkpoint; --auto_resume goes on from here."
+            )
         if tb_logger:
             tb_logger.close()
-    interrupted = stop.signal if iteration < total else None
     return TrainingResult(
         options=options,
-        iteration=iteration,
+        iteration=run.iteration,
         seconds=time.monotonic() - started,
-        validation=[] if interrupted is not None else _final_validation(run),
+        validation=[] if stopping else final_results(options, run.data.val_loaders, run.metrics),
         schedule=_schedule(model),
-        stopped_by=interrupted,
+        stopped_by=stop.signal if stopping else None,
     )
+
+
+def _finish(run: _Run, stop: Stop, tb_logger: Any) -> bool:
+    """What comes after the last step; the last checkpoint then says that all is done. Returns whether stopped."""
+    if run.saved_at != run.iteration:
+        _save(run)
+    with _refusing_to_go_on(run):
+        run.model.save(epoch=-1, current_iter=-1)
+    if run.options.get("val") and run.validated_at != run.iteration and _validate(run, stop, tb_logger):
+        return True
+    if hasattr(run.model, "loop_state"):
+        run.model.loop_state["finished"] = True
+        with _refusing_to_go_on(run):
+            run.model.save_training_state(run.epoch, run.iteration)
+    return False
+
+
+def _save(run: _Run) -> None:
+    """A checkpoint, with what the loop needs to go on from it; older ones go where the options say so."""
+    if hasattr(run.model, "loop_state"):
+        run.model.loop_state = {"seed": run.seed, "place": run.place}
+    with _refusing_to_go_on(run):
+        run.model.save(run.epoch, run.iteration)
+    run.saved_at = run.iteration
+    logging.getLogger("basicsr").info(f"Checkpoint of iteration {run.iteration:,} saved.")
+    if run.options["rank"] == 0:
+        rotate(run.options, run.iteration)
+
+
+@contextlib.contextmanager
+def _refusing_to_go_on(run: _Run) -> Iterator[None]:
+    """A run that cannot write has nothing to train for."""
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(run, error) from error
+
+
+def _cannot_write(run: _Run, error: OSError) -> RunError:
+    where = f"{error.filename}: " if error.filename else ""
+    message = f"{where}{error.strerror or str(error).rstrip('.')}; stopped at iteration {run.iteration:,}."
+    message += f" {_last_checkpoint(run.options)}"
+    logging.getLogger("basicsr").info(message, extra={"file_only": True})
+    return RunError(message)
+
+
+def _last_checkpoint(options: Options) -> str:
+    states = numbered_states(options)
+    return f"The last checkpoint is {states[0][1]}; --auto_resume goes on from it." if states else "No checkpoint yet."
+
+
+def _validate(run: _Run, stop: Stop, tb_logger: Any) -> bool:
+    """Validate. Whether a signal came: it ends the validation at once, for the run it is resumed by makes it again."""
+
+    def work() -> None:
+        with _refusing_to_go_on(run):  # its images and the best network
+            run.metrics = validate(run.options, run.model, run.data.val_loaders, run.iteration, tb_logger)
+        run.validated_at = run.iteration
+
+    stop.unless_asked(work)
+    return stop.agreed()
 
 
 def _optimize(model: Any, iteration: int, options: Options) -> None:
@@ -256,10 +307,7 @@ def _optimize(model: Any, iteration: int, options: Options) -> None:
     try:
         model.optimize_parameters(iteration)
     except NonFiniteLossError as error:
-        states = [p for p in Path(options["path"]["training_states"]).glob("*.state") if p.stem.isdigit()]
-        newest = max(states, key=lambda p: int(p.stem), default=None)
-        where = f"The last checkpoint is {newest}; --auto_resume goes on from it." if newest else "No checkpoint yet."
-        stopped = NonFiniteLossError(error.names, error.steps, where)
+        stopped = NonFiniteLossError(error.names, error.steps, _last_checkpoint(options))
         logging.getLogger("basicsr").error(f"Stopped at iteration {iteration:,}: {stopped}")
         raise stopped from error
 
@@ -273,41 +321,3 @@ def _texts(model: Any) -> dict[str, str]:
 
 def _schedule(model: Any) -> list[str]:
     return model.losses.summary() if hasattr(model, "losses") else []
-
-
-def _validate(run: _Run, iteration: int, tb_logger: Any) -> None:
-    from ...report.validation_record import recorded_references
-
-    run.last_metrics = {}
-    for loader in run.val_loaders:
-        run.model.validation(loader, iteration, tb_logger, run.options["val"].get("save_img", False))
-        metrics = dict(getattr(run.model, "metric_results", {}))
-        name = loader.dataset.opt["name"]
-        run.last_metrics[name] = metrics
-        if run.options["rank"] != 0:
-            continue
-        if metrics:
-            values = ", ".join(f"{metric} {metric_text(value)}" for metric, value in metrics.items())
-            logging.getLogger("basicsr").info(f"Validation {name}, iteration {iteration:,}: {values}")
-        # Here and not at the end alone, so that the report of a run under way can compare.
-        wanted = run.options["val"].get("metrics") or {}
-        recorded_references(run.options["path"]["experiments_root"], loader, wanted, run.options.get("scale", 1))
-
-
-def _final_validation(run: _Run) -> list[ValidationResult]:
-    from ...report.validation_record import recorded_references
-
-    if not run.options.get("val") or run.options["rank"] != 0:
-        return []
-    wanted = run.options["val"].get("metrics") or {}
-    return [
-        ValidationResult(
-            dataset=loader.dataset.opt["name"],
-            images=len(loader.dataset),
-            metrics=run.last_metrics.get(loader.dataset.opt["name"], {}),
-            reference=recorded_references(
-                run.options["path"]["experiments_root"], loader, wanted, run.options.get("scale", 1)
-            ),
-        )
-        for loader in run.val_loaders
-    ]

@@ -1,0 +1,173 @@
+"""`paragon check`: everything that is wrong with an option file, and the schedule that it asks for.
+
+What a run would do before its first step is done here, without a file written and without a download: options read,
+checked, losses built; and where nothing is wrong so far, the data sets, the model, and one item of each set through
+it. No problem told means that the run starts.
+"""
+
+import argparse
+import contextlib
+import copy
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from ...options import OptionError, parse_dynamic_loss_scheduling
+from ...report.run_log import RunLog
+from .checks import build_alone, check_training_options, model_class
+from .effective_schedule import effective_schedule
+from .option_file import Options, load_options
+from .problems import Problems
+from .rehearsal import check_batch_fits, rehearse
+from .resume import load_resume_state
+from .training import host_refusals
+
+
+def check(args: argparse.Namespace, root_path: str) -> tuple[Problems, list[str]]:
+    """Check an option file of a training run.
+
+    Args:
+        args: Flags of `option_file.add_arguments`; no launcher.
+        root_path: Folder in which the run would be started.
+
+    Returns:
+        What is wrong, and the effective schedule in lines; no lines where it cannot be told.
+
+    Raises:
+        OptionError: The file cannot be read as a mapping of options.
+    """
+    RunLog(live=False)  # holds back what the host logs
+    problems = Problems()
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # libraries' words about their own versions
+        options = load_options(args, root_path, is_train=True, problems=problems)
+        options["root_path"] = root_path
+        check_training_options(options, problems)
+        recipe, missing = _recipe(options, problems)
+        lines = _schedule(options, recipe, problems)
+        if lines and missing:
+            lines.insert(0, f"Without {', '.join(missing)}, whose weights are not here:")
+        if not problems.errors:
+            with problems.collected():
+                _try_run(_without(options, missing), problems)
+    return problems, lines
+
+
+def _recipe(options: Options, problems: Problems) -> tuple[list[Any], list[str]]:
+    """The losses that can be built here, and the paths of those whose weights are not here yet."""
+    from ...losses.recipe import build_recipe
+    from ...models.paragon_gan_model import ParagonGANModel
+
+    model = model_class(options)
+    if not hasattr(model, "schedules_losses"):
+        return [], []
+    try:
+        weights = dict(parse_dynamic_loss_scheduling(options["train"].get("dynamic_loss_scheduling")).manual_weights)
+    except OptionError:
+        weights = {}  # told of
+    left_out: list[str] = []
+    missing: list[str] = []
+    relativistic = getattr(model, "relativistic", False)
+    while True:
+        train, places = _remaining(options["train"], left_out)
+        with _no_downloads() as wanted:
+            try:
+                discriminator = issubclass(model, ParagonGANModel)
+                return build_recipe(train, weights, discriminator=discriminator, relativistic=relativistic), missing
+            except OptionError as error:
+                path, text = _as_in_file(error.path, places), _as_in_file(error.problem, places)
+        weight = re.fullmatch(r"train\.dynamic_loss_scheduling\.manual_weights\.(.+)", path)
+        block = re.match(r"train\.(losses\[\d+\]|\w+_opt)", path)
+        if wanted and block:
+            missing.append(block[0])
+            problems.warn(block[0], f"its weights are not here yet; the first start downloads {wanted[0]}")
+        elif block or not left_out:  # what was left out may explain what is wrong with the recipe as a whole
+            problems.error(path, text)
+        if block and block[0] not in left_out:
+            left_out.append(block[0])
+        elif weight and weight[1] in weights:
+            del weights[weight[1]]
+        else:
+            return [], missing
+
+
+def _as_in_file(text: str, places: list[int]) -> str:
+    """The text with the places that losses have in the file's list."""
+    return re.sub(r"\btrain\.losses\[(\d+)\]", lambda match: f"train.losses[{places[int(match[1])]}]", text)
+
+
+def _remaining(train: Options, left_out: list[str]) -> tuple[Options, list[int]]:
+    """The `train:` options without some loss blocks, and the places that the losses in the list had."""
+    rest = {key: value for key, value in train.items() if f"train.{key}" not in left_out}
+    losses = rest.get("losses")
+    if not isinstance(losses, list):
+        return rest, []
+    places = [place for place in range(len(losses)) if f"train.losses[{place}]" not in left_out]
+    rest["losses"] = [losses[place] for place in places]
+    return rest, places
+
+
+def _without(options: Options, left_out: list[str]) -> Options:
+    """A copy to build from: the host takes entries out of its options."""
+    options = copy.deepcopy(options)
+    options["train"] = _remaining(options["train"], left_out)[0]
+    return options
+
+
+@contextlib.contextmanager
+def _no_downloads() -> Iterator[list[str]]:
+    """Within it torch.hub fetches nothing; the addresses that it was asked for come in the list."""
+    original, wanted = torch.hub.download_url_to_file, []
+
+    def refuse(url: str, *_: Any, **__: Any) -> None:
+        wanted.append(url)
+        raise OSError("not downloaded here")
+
+    torch.hub.download_url_to_file = refuse
+    try:
+        yield wanted
+    finally:
+        torch.hub.download_url_to_file = original
+
+
+def _schedule(options: Options, recipe: list[Any], problems: Problems) -> list[str]:
+    if not recipe or "total_iter" not in options["train"] or "network_g" not in options:
+        return []
+    try:
+        parse_dynamic_loss_scheduling(options["train"].get("dynamic_loss_scheduling"))
+        network = build_alone("network_g", options["network_g"])
+    except OptionError:
+        return []  # told of
+    return effective_schedule(options, recipe, network, problems)
+
+
+def _try_run(options: Options, problems: Problems) -> None:
+    """Build what a run builds, and rehearse it."""
+    from basicsr.data import build_dataset
+    from basicsr.models import build_model
+
+    with problems.collected():
+        load_resume_state(options)
+    loaders: dict[str, Any] = {}
+    for key, block in options["datasets"].items():
+        with problems.collected(), host_refusals(f"datasets.{key}"):
+            loaders[key] = DataLoader(build_dataset(block))
+    if "train" in loaders:
+        with problems.collected():
+            check_batch_fits(options, len(loaders["train"].dataset))
+    recipe_left = not hasattr(model_class(options), "schedules_losses") or _losses_left(options["train"])
+    if len(loaders) < len(options["datasets"]) or not recipe_left:
+        return
+    with _no_downloads(), host_refusals(f"model_type {options['model_type']}"):
+        model = build_model(options)
+    val_loaders = [loader for key, loader in loaders.items() if key != "train"]
+    rehearse(options, model, loaders["train"], val_loaders, problems)
+
+
+def _losses_left(train: Options) -> bool:
+    return bool(train.get("losses")) or any(key.endswith("_opt") and value for key, value in train.items())
