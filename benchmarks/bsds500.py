@@ -72,8 +72,8 @@ def patches(
         yield torch.stack(lqs).float() / 255, torch.stack(gts).float() / 255
 
 
-def budget(scale: int, iterations: int, rates: tuple[float, ...]) -> dict[str, Any]:
-    """What `train` does, for the results."""
+def budget(scale: int, iterations: int) -> dict[str, Any]:
+    """What `train` does, learning rate aside, for the results."""
     return {
         "scale": scale,
         "iterations": iterations,
@@ -81,7 +81,6 @@ def budget(scale: int, iterations: int, rates: tuple[float, ...]) -> dict[str, A
         "lr_patch": PATCH,
         "loss": "L1",
         "optimizer": f"Adam, {WARM_UP} iterations of warm-up, cosine to 0",
-        "learning_rates": list(rates),
     }
 
 

@@ -105,7 +105,12 @@ def main() -> None:
         )
     if args.json:
         environment = {"torch": torch.__version__, "machine": platform.machine(), "threads": 1}
-        results = {"budget": budget(SCALE, args.iterations, (RATE,)), "environment": environment, "rows": rows}
+        results = {
+            "budget": budget(SCALE, args.iterations),
+            "learning_rate": RATE,
+            "environment": environment,
+            "rows": rows,
+        }
         args.json.write_text(json.dumps(results, indent=1) + "\n")
 
 

@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+# The same examples at every run: a new one is found by whoever looks for it, not by whoever happens to run the tests.
+settings.register_profile("same_examples", derandomize=True, deadline=None)
+settings.load_profile("same_examples")
 
 
 @pytest.fixture(scope="session")

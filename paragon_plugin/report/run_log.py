@@ -41,7 +41,8 @@ class RunLog:
         """Let the lines through, from the first one on: to the console and, if there is a path, into that file."""
         handlers: list[logging.Handler] = [self._console]
         if path is not None:
-            file = logging.FileHandler(path, "w", encoding="utf-8")
+            # Its name has the second: a run resumed within the same one goes on in it.
+            file = logging.FileHandler(path, "a", encoding="utf-8")
             file.setFormatter(_FORMAT)
             handlers.append(file)
         self.logger.removeHandler(self._early)

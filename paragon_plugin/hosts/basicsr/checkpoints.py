@@ -7,6 +7,7 @@ BasicSR's own `load_network` passes over.
 
 import inspect
 import json
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -129,8 +130,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             or is no mapping.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(path, "is no file" if path.exists() else "does not exist")
+    if not os.path.isfile(path):  # pathlib raises on names that are too long
+        raise CheckpointError(path, "is no file" if os.path.exists(path) else "does not exist")
     try:
         state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
     except OSError as error:

@@ -6,6 +6,7 @@ raises the first error, `paragon check` tells all.
 
 import importlib.util
 import inspect
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -378,13 +379,13 @@ def folder_errors(path: str, dataset: Options) -> Iterator[OptionError]:
         for root in value if isinstance(value, list) and not _of_folders(dataset) else [value]:
             if not isinstance(root, str):
                 yield OptionError(f"{path}.{key}", f"must be a folder's path, is {shown(root)}")
-            elif not Path(root).exists():
+            elif not os.path.exists(root):
                 yield OptionError(f"{path}.{key}", f"the folder {root} does not exist")
-            elif not Path(root).is_dir() and _of_folders(dataset):
+            elif not os.path.isdir(root) and _of_folders(dataset):
                 yield OptionError(f"{path}.{key}", f"{root} is not a folder")
-            elif Path(root).is_dir() and not any(Path(root).iterdir()):
+            elif os.path.isdir(root) and not any(Path(root).iterdir()):
                 yield OptionError(f"{path}.{key}", f"the folder {root} is empty")
     for key in ("meta_info_file", "meta_info"):
         meta = dataset.get(key)
-        if meta is not None and not (isinstance(meta, str) and Path(meta).is_file()):
+        if meta is not None and not (isinstance(meta, str) and os.path.isfile(meta)):
             yield OptionError(f"{path}.{key}", f"{meta} does not exist")

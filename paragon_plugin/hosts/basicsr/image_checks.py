@@ -66,12 +66,12 @@ def _pairs(path: str, dataset: Options, problems: Problems) -> list[Pair]:
     hr, lr = dataset.get("dataroot_gt"), dataset.get("dataroot_lq")
     listed = dataset.get("meta_info_file" if dataset["type"] == "PairedImageDataset" else "meta_info")
     if dataset["type"] == _HR_ALONE:
-        if not isinstance(hr, str) or not isinstance(listed, str) or not Path(listed).is_file():
+        if not isinstance(hr, str) or not isinstance(listed, str) or not os.path.isfile(listed):
             return []
         return [Pair(Path(hr) / line.split(" ")[0]) for line in _lines(f"{path}.meta_info", listed, problems)]
     if dataset["type"] not in _PAIRED or not isinstance(hr, str) or not isinstance(lr, str):
         return []
-    if not (Path(hr).is_dir() and Path(lr).is_dir()):
+    if not (os.path.isdir(hr) and os.path.isdir(lr)):
         return []
     template = dataset.get("filename_tmpl", "{}")
     try:
@@ -80,7 +80,7 @@ def _pairs(path: str, dataset: Options, problems: Problems) -> list[Pair]:
         problems.error(f"{path}.filename_tmpl", f"must look like '{{}}x4', is {template!r}")
         return []
     if listed is not None:
-        if dataset["type"] != "PairedImageDataset" or not Path(listed).is_file():
+        if dataset["type"] != "PairedImageDataset" or not os.path.isfile(listed):
             return []
         names = [line.split(" ")[0] for line in _lines(f"{path}.meta_info_file", listed, problems)]
         return [Pair(Path(hr) / name, Path(lr) / _partner(name, template)) for name in names]

@@ -203,6 +203,7 @@ PATH: dict[str, Kind] = {
 
 TRAIN: dict[str, Kind] = {
     **dict.fromkeys(("optim_g", "scheduler", "losses", "dynamic_loss_scheduling", "grad_clip"), anything),
+    "learnable_kernel_lr_factor": anything,
     **dict.fromkeys(("pixel_opt", "perceptual_opt", "gan_opt", "ldl_opt", "feature_matching_opt"), anything),
     "optim_d": anything,
     "total_iter": whole(1),

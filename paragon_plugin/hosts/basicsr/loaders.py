@@ -1,7 +1,10 @@
 """Builds the host's loaders so that what training sees depends on the seed, the epoch and the place in it alone."""
 
+import atexit
+import functools
 import logging
 import math
+import multiprocessing
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,12 +57,13 @@ def build_data(options: Options, seed: int) -> TrainingData:
     from basicsr.data import build_dataloader, build_dataset
     from basicsr.data.data_sampler import EnlargedSampler
 
+    _end_workers_at_exit()
     block, world_size, rank = dict(options["datasets"]["train"]), options["world_size"], options["rank"]
     images = FaultTolerantDataset(build_dataset(block), "datasets.train")
     sampler = PlacedSampler(
         EnlargedSampler(images, world_size, rank, block.get("dataset_enlarge_ratio", 1)), world_size, rank
     )
-    if block.get("prefetch_mode") == "cpu" and block["num_worker_per_gpu"] == 0:
+    if block.get("prefetch_mode") == "cpu":
         # It would load in a thread, which shares the random generators with training.
         block["prefetch_mode"] = None
     arguments = {"num_gpu": options["num_gpu"], "dist": options["dist"], "seed": seed}
@@ -84,6 +88,17 @@ def build_data(options: Options, seed: int) -> TrainingData:
         val_loaders,
         UnreadableImages("datasets.train", len(images), block.get("max_unreadable", MAX_UNREADABLE)),
     )
+
+
+@functools.cache
+def _end_workers_at_exit() -> None:
+    """The interpreter ends a worker that is still there with one SIGTERM and waits; such a worker takes two."""
+
+    def end() -> None:
+        for child in multiprocessing.active_children():
+            child.terminate()
+
+    atexit.register(end)  # runs before the interpreter's own, which is registered earlier
 
 
 def _leave_signals_to_the_main_process(_: int) -> None:
