@@ -38,8 +38,14 @@ def main(page: str, width: str, screenshot: str, expression: str) -> int:
                 requests.append(url.toString())
 
     class Page(QWebEnginePage):
-        def javaScriptConsoleMessage(self, level: object, message: str, line: int, source: str) -> None:  # noqa: N802
-            errors.append(f"{level}: {message} (line {line} of {source[:80]})")
+        def javaScriptConsoleMessage(  # noqa: N802
+            self,
+            level: QWebEnginePage.JavaScriptConsoleMessageLevel,
+            message: str | None,
+            lineNumber: int,
+            sourceID: str | None,
+        ) -> None:
+            errors.append(f"{level}: {message} (line {lineNumber} of {(sourceID or '')[:80]})")
 
     application = QApplication(sys.argv[:1])
     profile = QWebEngineProfile()
