@@ -8,9 +8,8 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from ..options import OptionError, RunError, one_line
+from .dataset_wrapper import DatasetWrapper
 from .image_damage import image_damage
 
 MARK = "unreadable"
@@ -29,7 +28,7 @@ class UnreadableImagesError(RunError):
         super().__init__(lines[-1].removeprefix(f"{__name__}.{type(self).__name__}: ") if lines else "")
 
 
-class FaultTolerantDataset(Dataset[Any]):
+class FaultTolerantDataset(DatasetWrapper):
     """A dataset of the host in which an image that cannot be used is replaced by the next one.
 
     An image cannot be used where the host's dataset raises on it, or where its file is damaged in a way that decoders
@@ -45,7 +44,7 @@ class FaultTolerantDataset(Dataset[Any]):
     """
 
     def __init__(self, dataset: Any, path: str, *, replace: bool = True):
-        self.dataset = dataset
+        super().__init__(dataset)
         self.path = path
         self.replace = replace
 
@@ -89,14 +88,6 @@ class FaultTolerantDataset(Dataset[Any]):
             text = "cannot be decoded"
         files = [file for file in self.files(index) if file not in text]
         return one_line(f"{', '.join(files) or f'sample {index}'}: {text or type(error).__name__}")
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "dataset":  # what unpickling asks an empty object for
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
 
 
 class DamagedFileError(ValueError):

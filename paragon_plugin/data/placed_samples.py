@@ -8,15 +8,16 @@ live, and an epoch can be entered at any place without loading what comes before
 from collections.abc import Iterator
 from typing import Any
 
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
 from ..hosts.basicsr.random_state import seeded_by
+from .dataset_wrapper import DatasetWrapper
 
 Key = tuple[int, int, int]
 """Epoch, place in the epoch over all ranks, index of the image."""
 
 
-class PlacedSamples(Dataset[Any]):
+class PlacedSamples(DatasetWrapper):
     """A dataset that is asked by key; everything else of the one inside shows through.
 
     Args:
@@ -25,7 +26,7 @@ class PlacedSamples(Dataset[Any]):
     """
 
     def __init__(self, dataset: Any, seed: int):
-        self.dataset = dataset
+        super().__init__(dataset)
         self.seed = seed
 
     def __getitem__(self, key: Key | int) -> Any:
@@ -35,14 +36,6 @@ class PlacedSamples(Dataset[Any]):
         epoch, place, index = key
         with seeded_by((self.seed, epoch, place)):
             return self.dataset[index]
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "dataset":  # what unpickling asks an empty object for
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
 
 
 class PlacedSampler(Sampler[Key]):

@@ -13,16 +13,11 @@ from basicsr.utils import DiffJPEG, USMSharp
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 
+from ..hosts.basicsr.known_options import DEGRADATIONS
 from ..hosts.basicsr.registration import register
 from ..options import OptionError, Role
 from .paragon_gan_model import ParagonGANModel
 from .paragon_sr_model import ParagonSRModel
-
-_REQUIRED = (
-    *("resize_prob", "resize_range", "gaussian_noise_prob", "noise_range", "poisson_scale_range", "gray_noise_prob"),
-    *("jpeg_range", "second_blur_prob", "resize_prob2", "resize_range2", "gaussian_noise_prob2", "noise_range2"),
-    *("poisson_scale_range2", "gray_noise_prob2", "jpeg_range2", "gt_size"),
-)
 
 
 class _Degradations(ParagonSRModel):
@@ -33,7 +28,7 @@ class _Degradations(ParagonSRModel):
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
         if self.is_train and opt.get("high_order_degradation", True):
-            for key in _REQUIRED:
+            for key in DEGRADATIONS:
                 if key not in opt:
                     raise OptionError(
                         key, "is missing: an option of Real-ESRGAN's degradations, at the file's top level"

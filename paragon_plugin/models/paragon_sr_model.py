@@ -21,6 +21,7 @@ from ..hosts.basicsr.ranks import of_all_ranks
 from ..hosts.basicsr.registration import register
 from ..losses.recipe import RecipeLoss, build_recipe
 from ..losses.step_inputs import StepInputs
+from ..optimizers import optimizers
 from ..options import OptionError, Role, parse_dynamic_loss_scheduling, suggestion
 from ..step_options import parse_step_options
 from .learnable_kernel_training import KernelLearningRate, check_resumed_groups, kernel_log, parse_lr_factor
@@ -105,16 +106,12 @@ class ParagonSRModel(SRModel):
         return bare(net)
 
     def get_optimizer(self, optim_type: str, params: Any, lr: float, **kwargs: Any) -> Any:
-        """Any optimizer of torch.optim by name; the host knows Adam alone.
+        """An optimizer of torch.optim by name, see `optimizers`; the host knows Adam alone.
 
         Raises:
             OptionError: There is none of that name.
         """
-        known: dict[str, Any] = {
-            name: value
-            for name, value in vars(torch.optim).items()
-            if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and name != "Optimizer"
-        }
+        known: dict[str, Any] = optimizers()  # any, for they take different options
         if optim_type not in known:
             raise OptionError("train.optim_g.type", f"no optimizer '{optim_type}'{suggestion(optim_type, known)}")
         return known[optim_type](params, lr=lr, **kwargs)

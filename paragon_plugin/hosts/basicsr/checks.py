@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ...optimizers import optimizers
 from ...options import OptionError, dynamic_loss_scheduling_errors, parse_dynamic_loss_scheduling, shown, suggestion
 from ...step_options import parse_step_options
 from . import known_options as known
@@ -116,15 +117,8 @@ def _required(path: str, block: Options, keys: Iterable[str], problems: Problems
 
 
 def _validation(options: Options, problems: Problems) -> None:
-    from basicsr.utils.registry import METRIC_REGISTRY
-
     val = options.get("val") or {}
-    for name, metric in (val.get("metrics") or {}).items():
-        if not isinstance(metric, dict):
-            problems.error(f"val.metrics.{name}", f"must be a block with 'type: ...', is {shown(metric)}")
-            continue
-        with problems.collected():
-            check_known(f"val.metrics.{name}.type", metric.get("type"), METRIC_REGISTRY)
+    check_metrics(val.get("metrics") or {}, problems)
     told = any(problem.path.startswith("datasets") for problem in problems.errors)
     if val and not told and not any(dataset["phase"] == "val" for dataset in options["datasets"].values()):
         problems.warn("val", "there is no validation set (datasets: val: ...); nothing will be validated")
@@ -133,14 +127,14 @@ def _validation(options: Options, problems: Problems) -> None:
 def _optimizers(options: Options, problems: Problems) -> None:
     train = options["train"]
     _required("train.", train, ("total_iter",), problems)
-    known_types = {name: value for name, value in vars(torch.optim).items() if _is_optimizer(value)}
+    known_types, model = optimizers(), model_class(options)
     for key in ("optim_g", *(["optim_d"] if "network_d" in options else [])):
         block, path = train.get(key), f"train.{key}"
         if not isinstance(block, dict) or not isinstance(block.get("type"), str):
             problems.error(path, f"must be a block with 'type: ...', is {shown(block)}")
             continue
         if block["type"] not in known_types:
-            if _takes_any_optimizer(options["model_type"]):
+            if hasattr(model, "schedules_losses"):  # ours take any of them, the host's have their own say
                 near = suggestion(block["type"], known_types)
                 problems.error(f"{path}.type", f"no optimizer '{block['type']}'{near}")
             continue
@@ -160,18 +154,6 @@ def _try_optimizer(path: str, optimizer: Callable[..., Any], block: Options) -> 
         optimizer([torch.nn.Parameter(torch.zeros(1, 1))], **options)
     except Exception as error:  # they raise nearly anything on options they cannot use
         raise OptionError(path, f"{block['type']}: {' '.join(str(error).split())}") from error
-
-
-_UNUSABLE = (torch.optim.Optimizer, torch.optim.LBFGS, torch.optim.SparseAdam)
-"""The base class, one that evaluates the loss itself, and one for sparse gradients."""
-
-
-def _is_optimizer(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value not in _UNUSABLE
-
-
-def _takes_any_optimizer(model_type: str | None) -> bool:
-    return model_type is not None and model_type.startswith("Paragon")
 
 
 def _learning_rate(options: Options, problems: Problems) -> None:
@@ -318,6 +300,18 @@ CHECKS: tuple[Check, ...] = (
     _logger,
     _images,
 )
+
+
+def check_metrics(metrics: dict[str, Any], problems: Problems) -> None:
+    """Each of `val.metrics` is a block that names a registered metric."""
+    from basicsr.utils.registry import METRIC_REGISTRY
+
+    for name, metric in metrics.items():
+        if not isinstance(metric, dict):
+            problems.error(f"val.metrics.{name}", f"must be a block with 'type: ...', is {shown(metric)}")
+            continue
+        with problems.collected():
+            check_known(f"val.metrics.{name}.type", metric.get("type"), METRIC_REGISTRY)
 
 
 def check_known(path: str, name: Any, registry: Iterable[tuple[str, Any]]) -> None:

@@ -6,7 +6,6 @@ run of the same name is not moved aside for a run that cannot start. No random s
 
 import contextlib
 import math
-import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.utils.data import default_collate
 from ...options import OptionError
 from .option_file import Options
 from .problems import FirstProblem, Problems
+from .random_state import random_state_kept
 
 SIDE = 64
 """Low-resolution side of the validation crop that is tried."""
@@ -43,7 +43,7 @@ def rehearse(
     """
     problems = FirstProblem() if problems is None else problems
     scale = options.get("scale")
-    with _random_state_kept():
+    with random_state_kept():
         with problems.collected():
             train = first_item("datasets.train", train_loader.dataset)
             check_pair("datasets.train", train, scale)
@@ -72,17 +72,6 @@ def check_batch_fits(options: Options, images: int) -> None:
         parts = " (batch_size_per_gpu x accum_iter)" if "accum_iter" in block else ""
         problem = f"{samples} images per epoch do not fill one batch of {batch}{parts}; raise dataset_enlarge_ratio"
         raise OptionError("datasets.train", problem)
-
-
-@contextlib.contextmanager
-def _random_state_kept() -> Iterator[None]:
-    ours, theirs = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(ours)
-        np.random.set_state(theirs)
 
 
 def first_item(path: str, dataset: Any) -> dict[str, Any]:

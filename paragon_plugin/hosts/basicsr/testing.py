@@ -11,8 +11,9 @@ from typing import Any
 from ...options import OptionError
 from ...report.reference_upscalers import reference_metrics
 from ...report.run_log import RunLog
-from .checks import check_folders, check_known, check_network, check_pretrained
+from .checks import check_folders, check_known, check_metrics, check_network, check_pretrained
 from .option_file import Options, load_options
+from .problems import FirstProblem
 from .rehearsal import check_pair, first_item
 from .training import ValidationResult, host_refusals
 
@@ -73,7 +74,7 @@ def _test_on(loader: Any, model: Any, options: Options) -> ValidationResult:
 
 
 def _check(options: Options) -> None:
-    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
 
     check_known("model_type", options["model_type"], MODEL_REGISTRY)
     check_known("network_g.type", options["network_g"].get("type"), ARCH_REGISTRY)
@@ -96,7 +97,4 @@ def _check(options: Options) -> None:
     metrics = val.get("metrics") or {}
     if not isinstance(metrics, dict):
         raise OptionError("val.metrics", f"must be a block of metrics, is {metrics!r}")
-    for name, metric in metrics.items():
-        if not isinstance(metric, dict):
-            raise OptionError(f"val.metrics.{name}", f"must be a block with 'type: ...', is {metric!r}")
-        check_known(f"val.metrics.{name}.type", metric.get("type"), METRIC_REGISTRY)
+    check_metrics(metrics, FirstProblem())
