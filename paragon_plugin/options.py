@@ -30,7 +30,7 @@ class OptionError(ValueError):
     """An option the user wrote cannot be used. The message is one line: where, what, and what to do."""
 
     def __init__(self, path: str, problem: str):
-        self.path, self.problem = one_line(path), one_line(problem)
+        self.path, self.problem = one_line(path), one_line(re.sub(r"\s*\n\s*", " ", problem.strip()))
         super().__init__(f"{self.path}: {self.problem}")
 
     def __reduce__(self) -> tuple[type["OptionError"], tuple[str, str]]:

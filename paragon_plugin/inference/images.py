@@ -141,7 +141,7 @@ def write_picture(path: Path, picture: Picture) -> None:
     try:
         data = _encode_16_bit(picture) if picture.bits == 16 else _encode_8_bit(picture, _FORMATS[path.suffix.lower()])
     except (OSError, ValueError, cv2.error) as error:
-        raise OptionError(str(path), f"cannot be encoded: {' '.join(str(error).split())}") from error
+        raise OptionError(str(path), f"cannot be encoded: {error}") from error
     try:
         with atomic_file(path) as file:
             file.write(data)

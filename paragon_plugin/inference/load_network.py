@@ -63,7 +63,7 @@ def load_network(path: str | Path, param_key: str | None = "params_ema") -> Load
     except CheckpointError:
         raise
     except (ValueError, TypeError, RuntimeError) as error:  # the last from shapes that the base brings
-        raise CheckpointError(path, f"is not of a ParagonSR2 network: {' '.join(str(error).split())}") from error
+        raise CheckpointError(path, f"is not of a ParagonSR2 network: {error}") from error
     assert scale is not None  # _build refuses it
     return LoadedNetwork(net.eval(), name, scale, getattr(net, "in_chans", 3))
 

@@ -1,7 +1,7 @@
-"""Says which file a loss wants, where its weights would have been downloaded and could not be."""
+"""Says which file a loss wants, where its weights would have been downloaded and could not be, or must not be."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -26,6 +26,26 @@ def named_downloads() -> Iterator[None]:
         except (OSError, ValueError) as error:
             raise MissingWeightsError(f"needs weights that cannot be downloaded; put {url} at {dst}") from error
 
+    with _downloading_by(download):
+        yield
+
+
+@contextlib.contextmanager
+def no_downloads() -> Iterator[list[str]]:
+    """Within it torch.hub fetches nothing; the addresses that it was asked for come in the list."""
+    wanted: list[str] = []
+
+    def refuse(url: str, *_: Any, **__: Any) -> None:
+        wanted.append(url)
+        raise OSError("not downloaded here")
+
+    with _downloading_by(refuse):
+        yield wanted
+
+
+@contextlib.contextmanager
+def _downloading_by(download: Callable[..., None]) -> Iterator[None]:
+    original = torch.hub.download_url_to_file
     torch.hub.download_url_to_file = download
     try:
         yield

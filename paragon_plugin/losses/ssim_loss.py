@@ -1,5 +1,7 @@
 """Structural similarity losses, over the windowed statistics of torchmetrics."""
 
+from collections.abc import Callable
+
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ _LEAST = 1e-6
 
 def _ssim(x: Tensor, y: Tensor) -> Tensor:
     """(B,): mean over the pixels whose whole window lies inside the image."""
+    scales(min(x.shape[-2:]))
     _, full = structural_similarity_index_measure(x, y, data_range=1.0, return_full_image=True)
     inside = slice(WINDOW // 2, -(WINDOW // 2))
     return full[..., inside, inside].flatten(1).mean(1)
@@ -33,15 +36,26 @@ def _contrast(x: Tensor, y: Tensor) -> Tensor:
     return contrast.reshape(-1)
 
 
-@register(LOSS_REGISTRY)
-class SSIMLoss(nn.Module):
-    """`w (1 - SSIM(x, y))`, 11 x 11 Gaussian window of sigma 1.5, per channel.
+def _ms_ssim(x: Tensor, y: Tensor) -> Tensor:
+    """(B,): as many of the five scales as the images hold, their exponents scaled up to the same sum."""
+    exponents = SCALE_EXPONENTS[: scales(min(x.shape[-2:]))]
+    product = torch.ones(len(x), device=x.device)
+    for scale, exponent in enumerate(exponents, start=1):
+        part = _ssim(x, y) if scale == len(exponents) else _contrast(x, y)
+        product = product * part.clamp(min=_LEAST) ** (exponent * sum(SCALE_EXPONENTS) / sum(exponents))
+        x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+    return product
 
-    Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", TIP 2004.
+
+class _SimilarityLoss(nn.Module):
+    """`w (1 - similarity)`, averaged over the batch.
 
     Args:
         loss_weight: w.
     """
+
+    similarity: Callable[[Tensor, Tensor], Tensor]
+    """(B, C, H, W) twice, in [0, 1] and float32, to (B,)."""
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__()
@@ -53,13 +67,25 @@ class SSIMLoss(nn.Module):
         Raises:
             ValueError: Images smaller than the window.
         """
-        scales(min(pred.shape[-2:]))
         with torch.autocast(pred.device.type, enabled=False):
-            return self.loss_weight * (1 - _ssim(pred.float(), target.float()).mean())
+            return self.loss_weight * (1 - type(self).similarity(pred.float(), target.float()).mean())
 
 
 @register(LOSS_REGISTRY)
-class MSSSIMLoss(nn.Module):
+class SSIMLoss(_SimilarityLoss):
+    """`w (1 - SSIM(x, y))`, 11 x 11 Gaussian window of sigma 1.5, per channel.
+
+    Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", TIP 2004.
+
+    Args:
+        loss_weight: w.
+    """
+
+    similarity = _ssim
+
+
+@register(LOSS_REGISTRY)
+class MSSSIMLoss(_SimilarityLoss):
     """`w (1 - MS-SSIM(x, y))` over the five scales of the paper, or as many of them as the images hold.
 
     `MS-SSIM = SSIM_K^a_K prod_{k<K} CS_k^a_k` with CS the contrast and structure terms, each scale half the one
@@ -71,25 +97,7 @@ class MSSSIMLoss(nn.Module):
         loss_weight: w.
     """
 
-    def __init__(self, loss_weight: float = 1.0):
-        super().__init__()
-        self.loss_weight = loss_weight
-
-    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """pred, target: (B, C, H, W) in [0, 1], sides of at least 11; computed in float32. Returns a scalar.
-
-        Raises:
-            ValueError: Images smaller than the window.
-        """
-        exponents = SCALE_EXPONENTS[: scales(min(pred.shape[-2:]))]
-        x, y = pred.float(), target.float()
-        product = torch.ones(len(x), device=x.device)
-        with torch.autocast(pred.device.type, enabled=False):
-            for scale, exponent in enumerate(exponents, start=1):
-                part = _ssim(x, y) if scale == len(exponents) else _contrast(x, y)
-                product = product * part.clamp(min=_LEAST) ** (exponent * sum(SCALE_EXPONENTS) / sum(exponents))
-                x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-            return self.loss_weight * (1 - product.mean())
+    similarity = _ms_ssim
 
 
 def scales(side: int) -> int:

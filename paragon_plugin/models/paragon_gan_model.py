@@ -54,7 +54,7 @@ class ParagonGANModel(ParagonSRModel):
         self.log_d: dict[str, Tensor | float] = {}
 
     def _build_recipe(self, manual_weights: Mapping[str, float]) -> list[RecipeLoss]:
-        recipe = build_recipe(self.opt["train"], manual_weights, discriminator=True, relativistic=self.relativistic)
+        recipe = super()._build_recipe(manual_weights)
         adversarial = [loss for loss in recipe if hasattr(loss.criterion, "gan_type")]
         if len(adversarial) != 1:
             names = ", ".join(loss.terms[0].name for loss in adversarial) or "none"
@@ -62,6 +62,10 @@ class ParagonGANModel(ParagonSRModel):
         self.adversarial = adversarial[0]
         self.keeps_features = any(loss.call.uses_features for loss in recipe)
         return recipe
+
+    @classmethod
+    def recipe_of(cls, train: dict[str, Any], manual_weights: Mapping[str, float]) -> list[RecipeLoss]:
+        return build_recipe(train, manual_weights, discriminator=True, relativistic=cls.relativistic)
 
     def _prepare_networks(self) -> None:
         super()._prepare_networks()

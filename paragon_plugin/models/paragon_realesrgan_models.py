@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..hosts.basicsr.known_options import DEGRADATIONS
 from ..hosts.basicsr.registration import register
-from ..options import OptionError, Role
+from ..options import OptionError, Role, shown
 from .paragon_gan_model import ParagonGANModel
 from .paragon_sr_model import ParagonSRModel
 
@@ -48,12 +48,16 @@ class _Degradations(ParagonSRModel):
         if not self.uses_pool:
             return
         if not hasattr(self, "queue_lr") or not self._fits_the_pool():
-            batch = len(self.lq)
-            if self.queue_size % batch:
-                raise OptionError("queue_size", f"must be a multiple of the batch size {batch}, is {self.queue_size}")
+            self.check_pool(len(self.lq))
             self.queue_lr, self.queue_gt = (x.new_zeros(self.queue_size, *x.shape[1:]) for x in (self.lq, self.gt))
             self.queue_ptr = 0
         self.host_model._dequeue_and_enqueue(self)
+
+    def check_pool(self, batch: int) -> None:
+        """Raise OptionError unless the pool of training pairs holds whole batches."""
+        size = self.queue_size
+        if not isinstance(size, int) or size < batch or size % batch:
+            raise OptionError("queue_size", f"must be a multiple of the batch size {batch}, is {shown(size)}")
 
     def _fits_the_pool(self) -> bool:
         """Not so where a run is resumed with other patches, another batch or another pool: it is filled anew."""

@@ -72,7 +72,12 @@ class ParagonSRModel(SRModel):
         )
 
     def _build_recipe(self, manual_weights: Mapping[str, float]) -> list[RecipeLoss]:
-        return build_recipe(self.opt["train"], manual_weights)
+        return self.recipe_of(self.opt["train"], manual_weights)
+
+    @classmethod
+    def recipe_of(cls, train: dict[str, Any], manual_weights: Mapping[str, float]) -> list[RecipeLoss]:
+        """The losses that this model builds from the options under `train:`."""
+        return build_recipe(train, manual_weights)
 
     def _build_companions(self) -> None:
         """The networks beside the trained one, in the host's order: each draws from the random state."""

@@ -11,12 +11,11 @@ import copy
 import os
 import re
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader
 
+from ...losses.downloaded_weights import no_downloads
 from ...options import OptionError, parse_dynamic_loss_scheduling
 from ...report.run_log import RunLog
 from .checks import build_alone, check_training_options, model_class
@@ -60,9 +59,6 @@ def check(args: argparse.Namespace, root_path: str) -> tuple[Problems, list[str]
 
 def _recipe(options: Options, problems: Problems) -> tuple[list[Any], list[str]]:
     """The losses that can be built here, and the paths of those whose weights are not here yet."""
-    from ...losses.recipe import build_recipe
-    from ...models.paragon_gan_model import ParagonGANModel
-
     model = model_class(options)
     if not hasattr(model, "schedules_losses"):
         return [], []
@@ -72,13 +68,11 @@ def _recipe(options: Options, problems: Problems) -> tuple[list[Any], list[str]]
         weights = {}  # told of
     left_out: list[str] = []
     missing: list[str] = []
-    relativistic = getattr(model, "relativistic", False)
     while True:
         train, places = _remaining(options["train"], left_out)
-        with _no_downloads() as wanted:
+        with no_downloads() as wanted:
             try:
-                discriminator = issubclass(model, ParagonGANModel)
-                return build_recipe(train, weights, discriminator=discriminator, relativistic=relativistic), missing
+                return model.recipe_of(train, weights), missing
             except OptionError as error:
                 path, text = _as_in_file(error.path, places), _as_in_file(error.problem, places)
         weight = re.fullmatch(r"train\.dynamic_loss_scheduling\.manual_weights\.(.+)", path)
@@ -119,22 +113,6 @@ def _without(options: Options, left_out: list[str]) -> Options:
     return options
 
 
-@contextlib.contextmanager
-def _no_downloads() -> Iterator[list[str]]:
-    """Within it torch.hub fetches nothing; the addresses that it was asked for come in the list."""
-    original, wanted = torch.hub.download_url_to_file, []
-
-    def refuse(url: str, *_: Any, **__: Any) -> None:
-        wanted.append(url)
-        raise OSError("not downloaded here")
-
-    torch.hub.download_url_to_file = refuse
-    try:
-        yield wanted
-    finally:
-        torch.hub.download_url_to_file = original
-
-
 def _schedule(options: Options, recipe: list[Any], problems: Problems) -> list[str]:
     if not recipe or "total_iter" not in options["train"] or "network_g" not in options:
         return []
@@ -163,7 +141,7 @@ def _try_run(options: Options, problems: Problems) -> None:
     recipe_left = not hasattr(model_class(options), "schedules_losses") or _losses_left(options["train"])
     if len(loaders) < len(options["datasets"]) or not recipe_left:
         return
-    with _no_downloads(), host_refusals(f"model_type {options['model_type']}"):
+    with no_downloads(), host_refusals(f"model_type {options['model_type']}"):
         model = build_model(options)
     val_loaders = [loader for key, loader in loaders.items() if key != "train"]
     rehearse(options, model, loaders["train"], val_loaders, problems)

@@ -153,7 +153,7 @@ def _try_optimizer(path: str, optimizer: Callable[..., Any], block: Options) -> 
     try:
         optimizer([torch.nn.Parameter(torch.zeros(1, 1))], **options)
     except Exception as error:  # they raise nearly anything on options they cannot use
-        raise OptionError(path, f"{block['type']}: {' '.join(str(error).split())}") from error
+        raise OptionError(path, f"{block['type']}: {error}") from error
 
 
 def _learning_rate(options: Options, problems: Problems) -> None:
@@ -342,7 +342,7 @@ def build_alone(block: str, network: Options) -> torch.nn.Module:
         with torch.random.fork_rng():
             return ARCH_REGISTRY.get(name)(**options)
     except Exception as error:  # the host's architectures raise nearly anything on options they cannot use
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = str(error).strip() or type(error).__name__
         raise OptionError(block, f"{network['type']}: {text}") from error
 
 

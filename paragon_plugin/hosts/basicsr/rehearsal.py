@@ -47,8 +47,9 @@ def rehearse(
         with problems.collected():
             train = first_item("datasets.train", train_loader.dataset)
             check_pair("datasets.train", train, scale)
+            if hasattr(model, "check_pool"):
+                model.check_pool(options["datasets"]["train"]["batch_size_per_gpu"])
             if hasattr(model, "losses"):
-                _check_pool(options)
                 _try_losses(model, train)
         for key, loader in zip([k for k in options["datasets"] if k != "train"], val_loaders, strict=True):
             with problems.collected():
@@ -85,7 +86,7 @@ def first_item(path: str, dataset: Any) -> dict[str, Any]:
         raise OptionError(path, f"the option {error} is missing") from error
     except Exception as error:  # a dataset of the host raises nearly anything on an image it cannot use
         text = " ".join(str(a) for a in error.args) or type(error).__name__
-        raise OptionError(path, f"cannot give its first item ({_source(dataset)}): {' '.join(text.split())}") from error
+        raise OptionError(path, f"cannot give its first item ({_source(dataset)}): {text}") from error
 
 
 def _source(dataset: Any) -> str:
@@ -106,14 +107,6 @@ def check_pair(path: str, item: dict[str, Any], scale: Any) -> None:
         )
 
 
-def _check_pool(options: Options) -> None:
-    """Real-ESRGAN's pool of training pairs holds whole batches."""
-    batch = options["datasets"]["train"]["batch_size_per_gpu"]
-    size = options.get("queue_size", 180)
-    if "RealESR" in options["model_type"] and (not isinstance(size, int) or size < batch or size % batch):
-        raise OptionError("queue_size", f"must be a multiple of the batch size {batch}, is {size!r}")
-
-
 def _try_losses(model: Any, item: dict[str, Any]) -> None:
     """Every loss on what the network makes of one patch."""
     model.uses_pool = False
@@ -128,7 +121,7 @@ def _try_losses(model: Any, item: dict[str, Any]) -> None:
             with torch.no_grad():
                 output = model.get_bare_model(model.net_g).forward(model.lq)
         except Exception as error:
-            raise OptionError("network_g", " ".join(str(error).split())) from error
+            raise OptionError("network_g", str(error)) from error
         if output.shape != model.gt.shape:
             raise OptionError("network_g", f"gives {tuple(output.shape)} where images are {tuple(model.gt.shape)}")
         inputs = model.loss_inputs()
@@ -137,7 +130,7 @@ def _try_losses(model: Any, item: dict[str, Any]) -> None:
             try:
                 values = loss(output.clone().requires_grad_(), inputs)
             except Exception as error:
-                text = f"{', '.join(t.name for t in loss.terms)}: {' '.join(str(error).split())}"
+                text = f"{', '.join(t.name for t in loss.terms)}: {error}"
                 raise OptionError(where, text) from error
             for name, value in values.items():
                 if value.dim() != 0:
@@ -171,6 +164,6 @@ def _try_metrics(metrics: dict[str, Any], gt: Tensor) -> None:
         try:
             value = calculate_metric({"img": image, "img2": 255 - image}, dict(options))
         except Exception as error:
-            raise OptionError(f"val.metrics.{name}", " ".join(str(error).split())) from error
+            raise OptionError(f"val.metrics.{name}", str(error)) from error
         if not math.isfinite(value):
             raise OptionError(f"val.metrics.{name}", f"gives {value} on a {image.shape[:2]} image; check crop_border")

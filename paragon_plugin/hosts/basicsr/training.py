@@ -142,7 +142,7 @@ def host_refusals(where: str) -> Iterator[None]:
     except OptionError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split()) or "failed"
+        text = str(error).strip() or "failed"
         text = text if len(text) <= 300 else f"{text[:300]} ..."
         if isinstance(error, KeyError) and " " not in text:
             text = f"the option {text} is missing"
