@@ -18,8 +18,8 @@ OURS: dict[str, dict[str, Any]] = {
     "auto": {"enabled": True, "auto_calibrate": True},
     "baseline": {"enabled": True, "auto_calibrate": True, "target": "baseline"},
     "weights": {"enabled": True, "auto_calibrate": True, "target": "weights"},
-    "auto-0.75": {"enabled": True, "auto_calibrate": True, "prior_strength": 0.75},
-    "auto-1": {"enabled": True, "auto_calibrate": True, "prior_strength": 1.0},
+    "typical": {"enabled": True, "auto_calibrate": True, "share_tolerance": 1.0},
+    "auto-4": {"enabled": True, "auto_calibrate": True, "share_tolerance": 4.0},
 }
 """Methods that are an option block."""
 

@@ -7,6 +7,7 @@ do not compare. One trunk is used as the loss and the other as the metric, so th
 import sys
 import types
 
+import torch
 from torch import Tensor, nn
 
 
@@ -21,7 +22,8 @@ def st_lpips(trunk: str) -> nn.Module:
         from stlpips_pytorch import stlpips
     except ImportError as error:
         raise SystemExit("this benchmark needs the wheel stlpips-pytorch: pip install stlpips-pytorch") from error
-    return stlpips.LPIPS(net=trunk, variant="shift_tolerant", verbose=False).requires_grad_(False)
+    distance = stlpips.LPIPS(net=trunk, variant="shift_tolerant", verbose=False).requires_grad_(False)
+    return distance.to(memory_format=torch.channels_last)  # a fifth faster on a CPU
 
 
 class STLPIPSLoss(nn.Module):

@@ -47,7 +47,8 @@ def recipe(weights: dict[str, float]) -> list[dict[str, Any]]:
 def adversarial(weights: dict[str, float], method: str, iterations: int, seed: int) -> Any:
     extra = {
         "model_type": "ParagonGANModel",
-        "network_d": {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 16},
+        "use_channels_last": True,
+        "network_d": {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 8},
     }
     optim_d = {"optim_d": {"type": "Adam", "lr": 2e-4, "betas": [0.9, 0.99]}}
     return build(recipe(weights), block_of(method), iterations, 2e-4, seed, extra, optim_d)

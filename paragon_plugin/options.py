@@ -100,8 +100,9 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
     target_ratio_range: tuple[_Positive, _Positive] = (0.1, 10.0)
     """`loss_ratio` only: ratios to the baseline inside this range leave the multiplier at 1."""
 
-    prior_strength: Annotated[float, Meta(ge=0, le=1)] = 0.5
-    """`target: auto` only: how far, in log, from the measured share to the typical share of the loss's role."""
+    share_tolerance: Annotated[float, Meta(ge=1, le=1e9)] = 2.0
+    """`target: auto` only: the proportion of two losses may be this many times the one that is typical of their roles,
+    either way, before their shares are changed. 1 gives every loss the typical share of its role."""
 
     typical_shares: dict[Role, _Share] = {}
     """`target: auto` only: overrides of the typical shares by role."""

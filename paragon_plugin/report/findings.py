@@ -140,8 +140,8 @@ def _side(standing: Standing, other: float) -> str:
 
 
 WHY = {
-    "auto": "half-way between what was measured and what losses of its kind typically have, so that neither a wrong "
-    "weight nor a rule of thumb decides alone",
+    "auto": "what was measured where that is near what losses of its kind typically have, else as near to that as is "
+    "tolerated, so that a weight in a wrong unit is mended and one that was chosen with care is kept",
     "baseline": "what was measured, kept between a floor and a ceiling, because the weights are taken to be tuned",
     "weights": "the parts that the option file's weights spell out",
     "explicit": "the parts that the option file asks for",

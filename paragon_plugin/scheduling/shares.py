@@ -3,6 +3,8 @@
 A share is a loss's part of the summed gradient magnitudes on the network's output; shares sum to 1.
 """
 
+import math
+import statistics
 from collections.abc import Mapping
 
 from ..options import DynamicLossScheduling, OptionError, Role, suggestion
@@ -43,24 +45,44 @@ def bounded(shares: Mapping[str, float], floor: Mapping[str, float], ceiling: Ma
     return normalised({name: result[name] for name in shares})
 
 
-def half_way(
+def within_tolerance(
     measured: Mapping[str, float],
     roles: Mapping[str, Role],
     *,
-    prior_strength: float,
+    tolerance: float,
     typical: Mapping[Role, float],
 ) -> dict[str, float]:
-    """Between measured and typical shares in log: `t_i ~ measured_i^(1-p) typical_i^p`, normalised.
+    """The measured shares where they stand near the typical ones of the losses' roles, else as near as is tolerated.
+
+    With d_i = log(measured_i / typical_i) and c the median of the d_i over the roles,
+
+        t_i ~ typical_i exp(clip(d_i - c, -h, h)),    h = log(tolerance) / 2,    normalised.
+
+    The proportion of two losses is then at most `tolerance` times the typical one, either way; proportions that are
+    do not change. A weight in the wrong unit is far from the median of the others, which keep theirs. Adversarial
+    losses and regularizations do not count for the median: how large they are says nothing about the others.
 
     Several losses of one role split the role's typical share in proportion to their measured shares, so that
     splitting a loss in two changes nothing for the others.
+
+    Args:
+        measured: Measured share by loss; above 0.
+        roles: Role by loss name.
+        tolerance: 1 gives the typical shares, infinity keeps the measured ones.
+        typical: Typical share by role.
     """
     of_role: dict[Role, float] = {}
     for name, share in measured.items():
         of_role[roles[name]] = of_role.get(roles[name], 0.0) + share
-    prior = normalised({name: typical[roles[name]] * share / of_role[roles[name]] for name, share in measured.items()})
-    p = prior_strength
-    return normalised({name: measured[name] ** (1 - p) * prior[name] ** p for name in measured})
+    distance: dict[Role, float] = {role: math.log(share / typical[role]) for role, share in of_role.items()}
+    centre = statistics.median([d for role, d in distance.items() if role in _FIDELITY] or distance.values())
+    half = math.log(tolerance) / 2
+    wanted = {role: typical[role] * math.exp(min(max(d - centre, -half), half)) for role, d in distance.items()}
+    return normalised({name: wanted[roles[name]] * share / of_role[roles[name]] for name, share in measured.items()})
+
+
+_FIDELITY: tuple[Role, ...] = ("pixel", "structural", "perceptual")
+"""Roles of losses that compare with the target image."""
 
 
 def target_shares(
@@ -95,7 +117,7 @@ def target_shares(
     if rule == "baseline":
         return bounded(measured, floor, dict.fromkeys(measured, options.share_ceiling))
     typical: dict[Role, float] = {**TYPICAL_SHARES, **options.typical_shares}
-    wanted = half_way(measured, roles, prior_strength=options.prior_strength, typical=typical)
+    wanted = within_tolerance(measured, roles, tolerance=options.share_tolerance, typical=typical)
     adversarial = [name for name in measured if roles[name] == "adversarial"]
     # The ceiling is the role's: its losses split it in the proportion they would have without it.
     together = sum(wanted[name] for name in adversarial)

@@ -140,47 +140,46 @@ def test_multipliers_stop_at_their_bounds():
 # -- the rules for targets ---------------------------------------------------------------------------------------------
 
 
-def test_auto_goes_half_way_in_log_from_the_measured_to_the_typical_shares():
+def test_auto_takes_shares_far_from_the_typical_ones_to_twice_the_typical_proportion():
     # Perceptual loss 100 times too weak: n = 1 and 0.02 where 2 would be usual. By hand:
-    # t_l1 / t_vgg = sqrt((1 / 0.02) * (0.25 / 0.65)) = 4.385290, so 81.4309 % and 18.5691 %.
+    # t_l1 / t_vgg = 2 * 0.25 / 0.65 = 0.769231, so 43.4783 % and 56.5217 %.
     scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", **FAST)
     step = run(scheduler, constant(l1=1, vgg=0.02), 40)[-1]
-    assert step.shares == pytest.approx({"l1": 0.814309, "vgg": 0.185691}, abs=1e-6)
-    assert step.factors["vgg"] == pytest.approx(0.185691 * 1.02 / 0.02, rel=1e-5)
+    assert step.shares == pytest.approx({"l1": 0.434783, "vgg": 0.565217}, abs=1e-6)
+    assert step.factors["vgg"] == pytest.approx(0.565217 * 1.02 / 0.02, rel=1e-5)
 
 
 def test_auto_is_the_default_with_auto_calibrate_and_baseline_without():
-    for auto, expected in ((True, 0.185691), (False, 0.05)):
+    for auto, expected in ((True, 0.565217), (False, 0.05)):
         scheduler = new_scheduler(PIXEL_AND_VGG, auto_calibrate=auto, **FAST)
         assert run(scheduler, constant(l1=1, vgg=0.02), 40)[-1].shares["vgg"] == pytest.approx(expected, abs=5e-4)
 
 
 def test_auto_does_not_go_under_the_floor():
-    # sqrt(1e6 * 0.25 / 0.65) = 620 would leave 0.16 %.
-    scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", **FAST)
+    scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", share_tolerance=1e4, **FAST)
     step = run(scheduler, constant(l1=1, vgg=1e-6), 40)[-1]
     assert step.shares == pytest.approx({"l1": 0.98, "vgg": 0.02}, rel=1e-9)
 
 
-@pytest.mark.parametrize(("strength", "vgg"), [(0.0, 0.1), (1.0, 0.65 / 0.9)])
-def test_prior_strength_0_keeps_the_measured_and_1_gives_the_typical_shares(strength: float, vgg: float):
-    scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", prior_strength=strength, **FAST)
+@pytest.mark.parametrize(("tolerance", "vgg"), [(24, 0.1), (1, 0.65 / 0.9)])
+def test_the_tolerance_keeps_measured_shares_or_gives_the_typical_ones(tolerance: float, vgg: float):
+    # 9 : 1 is 23.4 times the typical 0.25 : 0.65
+    scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", share_tolerance=tolerance, **FAST)
     steps = run(scheduler, constant(l1=9, vgg=1), 40)
     assert steps[-1].shares["vgg"] == pytest.approx(vgg, rel=1e-9)
-    if strength == 0:
+    if tolerance > 1:
         assert steps[-1].factors == {"l1": 1.0, "vgg": 1.0}
 
 
 def test_typical_shares_can_be_overridden():
-    # sqrt((0.5 / 0.5) * (0.2 / 0.8)) = 1/2
+    # 7 : 7 is four times 0.2 : 0.8, twice is tolerated
     scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", typical_shares={"pixel": 0.2, "perceptual": 0.8}, **FAST)
     assert run(scheduler, constant(l1=7, vgg=7), 40)[-1].shares["vgg"] == pytest.approx(2 / 3, rel=1e-9)
 
 
-def test_auto_leaves_weights_that_are_nearly_right_exactly_alone():
-    # Half-way from 1 : 2.4 to 1 : 2.6 changes no loss by more than 3 %; the dead band is 5 %.
+def test_auto_leaves_weights_near_the_typical_ones_exactly_alone():
     scheduler = new_scheduler(PIXEL_AND_VGG, auto_calibrate=True, baseline_iterations=20)
-    steps = run(scheduler, constant(l1=1, vgg=2.4), 200)
+    steps = run(scheduler, constant(l1=1, vgg=4.8), 200)  # 1 : 2.6 is typical
     assert all(step.factors == {"l1": 1.0, "vgg": 1.0} for step in steps)
     assert {d.reason.split("; ")[1] for step in steps for d in step.decisions} == {"its weight is kept"}
 

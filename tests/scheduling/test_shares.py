@@ -9,7 +9,7 @@ from synthetic_runs import Roles, block
 
 from paragon_plugin.options import OptionError
 from paragon_plugin.scheduling.roles import TYPICAL_SHARES
-from paragon_plugin.scheduling.shares import bounded, half_way, target_shares
+from paragon_plugin.scheduling.shares import bounded, target_shares, within_tolerance
 
 ROLES: Roles = {"l1": "pixel", "ssim": "structural", "vgg": "perceptual", "gan": "adversarial"}
 
@@ -26,18 +26,19 @@ def test_typical_shares_are_those_of_the_specification():
 
 
 def test_auto_caps_the_adversarial_losses_together():
-    # measured 1 : 2 : 10; half-way 0.5 : 1.140175 : 0.707107, so the GAN would have 30 %
+    # 1 : 2 is 1.3 times off the typical 0.25 : 0.65 and stays; the GAN would have 7.6 %, see the next test
     result = targets({"l1": 1, "vgg": 2, "gan": 10}, target="auto")
-    assert result == pytest.approx({"l1": 0.289603, "vgg": 0.660397, "gan": 0.05}, abs=1e-6)
-    # two of the role: 10 and 2.5 split the role's typical share 4 : 1, hence half-way is 4 : 1 too
+    assert result == pytest.approx({"l1": 0.95 / 3, "vgg": 0.95 * 2 / 3, "gan": 0.05}, abs=1e-9)
+    # two of the role split it as they were measured
     roles = {**ROLES, "fm": "adversarial"}
     result = targets({"l1": 1, "vgg": 2, "gan": 10, "fm": 2.5}, roles, target="auto")
-    assert result == pytest.approx({"l1": 0.289603, "vgg": 0.660397, "gan": 0.04, "fm": 0.01}, abs=1e-6)
+    assert result == pytest.approx({"l1": 0.95 / 3, "vgg": 0.95 * 2 / 3, "gan": 0.04, "fm": 0.01}, abs=1e-9)
 
 
 def test_the_adversarial_cap_is_an_option_and_stands_over_the_floor():
+    # The median of 1 / 0.25 and 2 / 0.65 in log is 3.508232; 0.05 of that times the root of 2 is 0.248069 beside 1 + 2.
     result = targets({"l1": 1, "vgg": 2, "gan": 10}, target="auto", adversarial_share=0.2)
-    assert result["gan"] == pytest.approx(0.2)
+    assert result["gan"] == pytest.approx(0.248069 / 3.248069, abs=1e-6)
     result = targets({"l1": 1, "vgg": 2, "gan": 10}, target="auto", adversarial_share=0.01)
     assert result["gan"] == pytest.approx(0.01)
     result = targets({"l1": 1, "vgg": 2, "gan": 1e-6}, target="auto", adversarial_share=0.01)
@@ -52,18 +53,51 @@ def test_splitting_a_loss_in_two_changes_nothing_for_the_others():
     assert split["conv2"] == pytest.approx(2 * split["conv1"])
 
 
-def test_half_way_at_the_ends():
+def test_tolerance_1_gives_the_typical_shares_and_a_huge_one_keeps_the_measured():
     measured = {"l1": 0.9, "vgg": 0.1}
-    assert half_way(measured, ROLES, prior_strength=0, typical=TYPICAL_SHARES) == pytest.approx(measured)
-    typical = half_way(measured, ROLES, prior_strength=1, typical=TYPICAL_SHARES)
+    assert within_tolerance(measured, ROLES, tolerance=1e9, typical=TYPICAL_SHARES) == pytest.approx(measured)
+    typical = within_tolerance(measured, ROLES, tolerance=1, typical=TYPICAL_SHARES)
     assert typical == pytest.approx({"l1": 0.25 / 0.9, "vgg": 0.65 / 0.9})
 
 
-def test_right_weights_stay_and_weights_wrong_by_100_end_wrong_by_10():
-    right = targets({"l1": 0.25, "vgg": 0.65}, target="auto")
-    wrong = targets({"l1": 0.25, "vgg": 0.0065}, target="auto")
+@pytest.mark.parametrize("wrong", [1e-6, 0.01, 0.4, 3.0, 100.0, 1e6])
+def test_right_weights_stay_and_wrong_ones_end_wrong_by_the_tolerance(wrong: float):
+    right = targets({"l1": 0.25, "vgg": 0.65}, target="auto", share_floor=0)
+    ended = targets({"l1": 0.25, "vgg": 0.65 * wrong}, target="auto", share_floor=0)
     assert right == pytest.approx({"l1": 0.25 / 0.9, "vgg": 0.65 / 0.9})
-    assert (right["vgg"] / right["l1"]) / (wrong["vgg"] / wrong["l1"]) == pytest.approx(10)
+    off = (ended["vgg"] / ended["l1"]) / (right["vgg"] / right["l1"])
+    assert off == pytest.approx(2 if wrong > 1 else 0.5)
+
+
+def test_one_weight_in_the_wrong_unit_leaves_the_proportion_of_the_others():
+    for name in ("l1", "ssim", "vgg"):
+        measured = {"l1": 0.25, "ssim": 0.2, "vgg": 0.65}
+        ended = targets({**measured, name: 1000 * measured[name]}, target="auto")
+        a, b = (other for other in measured if other != name)
+        assert ended[a] / ended[b] == pytest.approx(measured[a] / measured[b])
+
+
+_sizes = st.floats(1e-6, 1e6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(sizes=st.tuples(_sizes, _sizes, _sizes, _sizes), tolerance=st.floats(1, 50))
+def test_no_two_losses_end_further_from_their_typical_proportion_than_is_tolerated(sizes, tolerance):
+    measured = dict(zip(ROLES, (size / sum(sizes) for size in sizes), strict=True))
+    ended = within_tolerance(measured, ROLES, tolerance=tolerance, typical=TYPICAL_SHARES)
+    assert sum(ended.values()) == pytest.approx(1)
+
+    def off(shares, a, b):  # how many times the typical proportion
+        return (shares[a] / shares[b]) / (TYPICAL_SHARES[ROLES[a]] / TYPICAL_SHARES[ROLES[b]])
+
+    for a, b in itertools.permutations(ROLES, 2):
+        assert off(ended, a, b) <= tolerance * (1 + 1e-9)
+        if off(measured, a, b) >= 1:  # never past the typical proportion, nor away from it
+            assert 1 - 1e-9 <= off(ended, a, b) <= off(measured, a, b) * (1 + 1e-9)
+    near = tolerance**0.5  # losses this near to the typical shares, all of them, stay as they are
+    kept = {name: TYPICAL_SHARES[ROLES[name]] * near ** (size % 1 - 0.5) for name, size in measured.items()}
+    kept = {name: share / sum(kept.values()) for name, share in kept.items()}
+    assert within_tolerance(kept, ROLES, tolerance=tolerance, typical=TYPICAL_SHARES) == pytest.approx(kept)
 
 
 @pytest.mark.parametrize("losses", [49, 50, 51, 80])
@@ -130,9 +164,10 @@ def test_a_regularization_is_lowered_where_it_is_large_and_never_raised(rule, sh
     assert sum(shares.values()) == pytest.approx(1)
     assert shares["tv"] <= share * (1 + 1e-9)
     if share > 0.1 and rule == "auto":
-        # half-way in log to the typical shares, hence their common factor does not matter
-        way = {name: (measured[name] * typical) ** 0.5 for name, typical in [("l1", 0.25), ("fft", 0.25), ("tv", 0.02)]}
-        assert shares["tv"] == pytest.approx(way["tv"] / sum(way.values()))
+        # 0.02 times the root of 2 beside twice 0.25 at the median of 0.4 and 0.6, their geometric mean
+        tv = 0.02 * 2**0.5 * (0.4 * 0.6) ** 0.5 / 0.25
+        assert shares["tv"] == pytest.approx(tv / (1 + tv))
+        assert shares["l1"] / shares["fft"] == pytest.approx(0.4 / 0.6)
 
 
 def test_regularizations_alone_are_balanced_like_any_losses():
