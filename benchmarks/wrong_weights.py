@@ -1,216 +1,215 @@
-"""What wrong loss weights cost, with constant weights and under the scheduler.
+"""What wrong weights cost where a discriminator plays along: fourteen settings, our targets and published methods.
 
-    python benchmarks/wrong_weights.py --data ../shared/data [--seeds 3] [--iterations 500] [--json FILE]
+    python benchmarks/wrong_weights.py --data ../shared/data --json FILE [--seeds 3] [--methods constant auto ...]
+    python benchmarks/wrong_weights.py --data ../shared/data --short          (a minute, to see that it runs)
 
-x4, ParagonSR2 nano, trained with L1 first, then with L1 + ST-LPIPS(alex) at weights around a tuned pair, each
-mis-scaled by 0.01 and 100; batch 4, 64-pixel targets, BSDS500. PSNR (Y) and ST-LPIPS(vgg), lower is better, on 12 Kodak
-crops. The
-same start, batches and seeds for every method.
+x4, ParagonSR2 nano, L1 first, then L1 + ST-LPIPS(alex) + GAN (U-Net discriminator) at weights around a tuned triple;
+batch 4, 64-pixel targets, BSDS500. PSNR (Y) and ST-LPIPS(vgg), lower is better, on 12 Kodak crops. The same start,
+batches and seeds for every method. A run has collapsed where it stopped on NaN or ended at least 2 dB below its start.
+Results are written after every run, and a run whose result is there already is not repeated.
 """
 
 import argparse
 import copy
 import json
+import math
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from balancing_methods import METHODS, block_of, plug_in
 from perceptual_distance import STLPIPSLoss, st_lpips
-from torch import Tensor
+from small_training import batches, build, evaluate, train, training_pairs, validation_pairs
 
 import paragon_plugin
+from paragon_plugin.atomic_file import atomic_file
+from paragon_plugin.scheduling import NonFiniteLossError
 
-SCALE = 4
-TUNED = {"l1_loss": 1.0, "stlpips_loss": 0.1}
+TUNED = {"l1_loss": 1.0, "stlpips_loss": 0.1, "gan_loss": 0.005}
+WORDS = {"l1_loss": "pixel", "stlpips_loss": "perceptual", "gan_loss": "GAN"}
 SETTINGS: dict[str, dict[str, float]] = {
-    "tuned": {},
-    "perceptual x 100": {"stlpips_loss": 100.0},
-    "perceptual / 100": {"stlpips_loss": 0.01},
-    "pixel x 100": {"l1_loss": 100.0},
-    "pixel / 100": {"l1_loss": 0.01},
+    "tuned": TUNED,
+    **{
+        f"{WORDS[name]} {word}": {**TUNED, name: weight * factor}
+        for factor, word in ((100, "x 100"), (0.01, "/ 100"), (10, "x 10"), (0.1, "/ 10"))
+        for name, weight in TUNED.items()
+    },
+    "all 1": dict.fromkeys(TUNED, 1.0),
 }
-METHODS: dict[str, dict[str, Any]] = {
-    "constant": {"enabled": False},
-    "auto": {"enabled": True, "auto_calibrate": True},
-    "baseline": {"enabled": True, "auto_calibrate": True, "target": "baseline"},
-    "weights": {"enabled": True, "auto_calibrate": True, "target": "weights"},
-}
+KEYS = ("psnr", "st_lpips")
 
 
-def read(path: Path) -> np.ndarray:
-    from skimage.io import imread
-
-    return imread(path)[..., :3]
-
-
-def pair(hr: np.ndarray) -> tuple[Tensor, Tensor]:
-    from basicsr.data.transforms import mod_crop
-
-    from paragon_plugin.data.sample_photos_dataset import low_resolution
-
-    image = mod_crop(hr, SCALE).astype(np.float32) / 255
-    lr = low_resolution(image, SCALE)
-    return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(lr).permute(2, 0, 1)
+def recipe(weights: dict[str, float]) -> list[dict[str, Any]]:
+    return [
+        {"type": "L1Loss", "loss_weight": weights["l1_loss"]},
+        {"type": "STLPIPSLoss", "name": "stlpips_loss", "loss_weight": weights["stlpips_loss"]},
+        {"type": "GANLoss", "gan_type": "vanilla", "loss_weight": weights["gan_loss"]},
+    ]
 
 
-def training_pairs(data: Path, count: int) -> list[tuple[Tensor, Tensor]]:
-    files = [f for f in sorted((data / "bsds500_train").glob("*.jpg")) if f.stem != "302003"]  # cut from Set5's woman
-    return [pair(read(f)) for f in files[:: max(1, len(files) // count)]]
+def adversarial(weights: dict[str, float], method: str, iterations: int, seed: int) -> Any:
+    extra = {
+        "model_type": "ParagonGANModel",
+        "use_channels_last": True,
+        "network_d": {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 8},
+    }
+    optim_d = {"optim_d": {"type": "Adam", "lr": 2e-4, "betas": [0.9, 0.99]}}
+    return build(recipe(weights), block_of(method), iterations, 2e-4, seed, extra, optim_d)
 
 
-def validation_pairs(data: Path) -> list[tuple[Tensor, Tensor]]:
-    files = sorted((data / "kodak24").glob("*.png"))[::2]
-    return [pair(read(f)[128:384, 128:384]) for f in files]
-
-
-def batches(pairs: list[tuple[Tensor, Tensor]], seed: int, count: int, size: int = 16) -> Iterator[dict[str, Tensor]]:
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(limit: int) -> int:
-        return int(torch.randint(0, limit, (1,), generator=generator))
-
-    for _ in range(count):
-        gts, lqs = [], []
-        for _ in range(4):
-            gt, lq = pairs[draw(len(pairs))]
-            y, x = draw(lq.shape[1] - size), draw(lq.shape[2] - size)
-            patch_lq = lq[:, y : y + size, x : x + size]
-            patch_gt = gt[:, SCALE * y : SCALE * (y + size), SCALE * x : SCALE * (x + size)]
-            if draw(2):
-                patch_lq, patch_gt = patch_lq.flip(2), patch_gt.flip(2)
-            gts.append(patch_gt)
-            lqs.append(patch_lq)
-        yield {"gt": torch.stack(gts), "lq": torch.stack(lqs)}
-
-
-def build(
-    losses: list[dict[str, Any]],
-    block: dict[str, Any],
-    total: int,
-    lr: float,
-    seed: int,
-    extra: dict[str, Any] | None = None,
-    extra_train: dict[str, Any] | None = None,
-) -> Any:
-    from basicsr.models import build_model
-
-    torch.manual_seed(seed)
-    model = build_model(
-        {
-            "name": "wrong_weights",
-            "model_type": "ParagonSRModel",
-            "scale": SCALE,
-            "num_gpu": min(torch.cuda.device_count(), 1),
-            "dist": False,
-            "rank": 0,
-            "world_size": 1,
-            "is_train": True,
-            "network_g": {"type": "paragonsr2_nano", "scale": SCALE},
-            "path": {"experiments_root": "/nonexistent"},
-            "train": {
-                "total_iter": total,
-                "optim_g": {"type": "Adam", "lr": lr, "betas": [0.9, 0.99]},
-                "scheduler": {"type": "MultiStepLR", "milestones": [int(total * 0.8)], "gamma": 0.5},
-                "losses": losses,
-                "dynamic_loss_scheduling": block,
-                **(extra_train or {}),
-            },
-            **(extra or {}),
-        }
-    )
-    model.losses.decisions = None  # no run folder here
-    return model
-
-
-def train(model: Any, data: Iterator[dict[str, Tensor]], after: Callable[[int], None] = lambda _: None) -> None:
-    for iteration, batch in enumerate(data, start=1):
-        model.update_learning_rate(iteration)
-        model.feed_data(batch)
-        model.optimize_parameters(iteration)
-        after(iteration)
-
-
-@torch.no_grad()
-def evaluate(net: torch.nn.Module, pairs: list[tuple[Tensor, Tensor]], metric: torch.nn.Module) -> dict[str, float]:
-    device = next(net.parameters()).device
-    net.eval()
-    psnr, distance = [], []
-    luma = torch.tensor([65.481, 128.553, 24.966])[:, None, None] / 255
-    for gt, lq in pairs:
-        sr = net(lq[None].to(device))[0].clamp(0, 1).cpu()
-        difference = ((sr * 255).round() - (gt * 255).round()) * luma
-        inner = difference.sum(0)[SCALE:-SCALE, SCALE:-SCALE]
-        psnr.append(float(10 * torch.log10(255**2 / inner.pow(2).mean())))
-        distance.append(float(metric(sr[None], gt[None], normalize=True)))
-    net.train()
-    return {"psnr": statistics.mean(psnr), "st_lpips": statistics.mean(distance)}
+def one_run(start: dict[str, Any], method: str, setting: str, seed: int, data: Any, args: Any) -> dict[str, Any]:
+    pairs, validation, metric = data
+    model = adversarial(SETTINGS[setting], method, args.iterations, seed)
+    model.net_g.load_state_dict(start["weights"])
+    after = plug_in(method, model)
+    stopped = False
+    try:
+        train(model, batches(pairs, 2000 + seed, args.iterations), after)
+    except NonFiniteLossError:
+        stopped = True
+    scores = evaluate(model.net_g, validation, metric)
+    finite = scores["psnr"] == scores["psnr"]
+    collapsed = stopped or not finite or scores["psnr"] < start["scores"]["psnr"] - 2
+    shares = dict(model.losses.last_step.shares) if model.losses.last_step else {}
+    return {"seed": seed, "setting": setting, "method": method, "collapsed": collapsed, "shares": shares, **scores}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with bsds500_train and kodak24")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--start-iterations", type=int, default=2000, help="L1 training that every run starts from")
-    parser.add_argument("--iterations", type=int, default=500)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--start-iterations", type=int, default=1500, help="L1 training that every run starts from")
+    parser.add_argument("--iterations", type=int, default=400)
+    parser.add_argument("--short", action="store_true", help="a few iterations, two settings, one seed")
     args = parser.parse_args()
+    settings = list(SETTINGS)
+    if args.short:
+        args.seeds, args.start_iterations, args.iterations, settings = 1, 20, 20, settings[:2]
     paragon_plugin.install()
     from basicsr.utils.registry import LOSS_REGISTRY
 
     LOSS_REGISTRY.register(STLPIPSLoss)
-    metric = st_lpips("vgg")
-    pairs, validation = training_pairs(args.data, 200), validation_pairs(args.data)
-    results = []
-    for seed in range(args.first_seed, args.first_seed + args.seeds):
-        start = build([{"type": "L1Loss"}], {"enabled": False}, args.start_iterations, 1e-3, seed)
-        train(start, batches(pairs, 1000 + seed, args.start_iterations))
-        weights = copy.deepcopy(start.net_g.state_dict())
-        print(f"seed {seed}: start", evaluate(start.net_g, validation, metric), flush=True)
-        for setting, scales in SETTINGS.items():
-            values = {name: weight * scales.get(name, 1.0) for name, weight in TUNED.items()}
-            losses = [
-                {"type": "L1Loss", "loss_weight": values["l1_loss"]},
-                {"type": "STLPIPSLoss", "name": "stlpips_loss", "loss_weight": values["stlpips_loss"]},
-            ]
-            for method, block in METHODS.items():
-                model = build(losses, block, args.iterations, 2e-4, seed)
-                model.net_g.load_state_dict(weights)
-                train(model, batches(pairs, 2000 + seed, args.iterations))
-                scores = evaluate(model.net_g, validation, metric)
-                shares = dict(model.losses.last_step.shares) if model.losses.last_step else {}
-                results.append({"seed": seed, "setting": setting, "method": method, "shares": shares, **scores})
+    data = training_pairs(args.data, 200), validation_pairs(args.data), st_lpips("vgg")
+    runs: list[dict[str, Any]] = []
+    if args.json and args.json.exists():
+        runs = json.loads(args.json.read_text())["runs"]
+    done = {(r["seed"], r["setting"], r["method"]) for r in runs}
+    for seed in range(args.seeds):
+        first = build([{"type": "L1Loss"}], {"enabled": False}, args.start_iterations, 1e-3, seed)
+        train(first, batches(data[0], 1000 + seed, args.start_iterations))
+        start = {"weights": copy.deepcopy(first.net_g.state_dict()), "scores": evaluate(first.net_g, *data[1:])}
+        print(f"seed {seed}: start {start['scores']}", flush=True)
+        for setting in settings:
+            for method in args.methods:
+                if (seed, setting, method) in done:
+                    continue
+                run = one_run(start, method, setting, seed, data, args)
+                runs.append(run)
                 print(
-                    f"seed {seed}  {setting:<17} {method:<9} {scores['psnr']:.2f} / {scores['st_lpips']:.4f}",
+                    f"seed {seed}  {setting:<17} {method:<11} {run['psnr']:.2f} / {run['st_lpips']:.4f}"
+                    f"{'  collapsed' if run['collapsed'] else ''}",
                     flush=True,
                 )
+                if args.json:
+                    write(args, runs)
     if args.json:
-        args.json.write_text(
-            json.dumps({"arguments": {k: str(v) for k, v in vars(args).items()}, "runs": results}, indent=1)
-        )
-    print_table(results)
+        write(args, runs)
+    print_table(runs)
 
 
-def print_table(results: list[dict[str, Any]]) -> None:
-    """Mean over seeds of PSNR / ST-LPIPS(vgg) by setting and method, then each method's range over the settings."""
-    print(f"\n{'setting':<18}" + "".join(f"{method:>18}" for method in METHODS))
-    means: dict[str, list[tuple[float, float]]] = {method: [] for method in METHODS}
+def write(args: argparse.Namespace, runs: list[dict[str, Any]]) -> None:
+    budget = {"start_iterations": args.start_iterations, "iterations": args.iterations, "torch": torch.__version__}
+    with atomic_file(args.json) as out:
+        out.write((json.dumps({"budget": budget, "summary": summarise(runs), "runs": runs}, indent=1) + "\n").encode())
+
+
+# -- results -----------------------------------------------------------------------------------------------------------
+
+
+def differences(runs: list[dict[str, Any]], method: str, setting: str) -> list[tuple[float, float]]:
+    """For each seed: PSNR and ST-LPIPS minus those of constant weights at the tuned setting with the same seed."""
+    tuned = {r["seed"]: r for r in runs if (r["method"], r["setting"]) == ("constant", "tuned")}
+    own = [r for r in runs if (r["method"], r["setting"]) == (method, setting)]
+    return [tuple(r[key] - tuned[r["seed"]][key] for key in KEYS) for r in own if r["seed"] in tuned]  # pyright: ignore[reportReturnType]
+
+
+def summarise(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By method: means by setting, ranges over the settings, what it does where weights are right, collapses.
+
+    A run's distance from what the weights were tuned for is that of its point (PSNR, ST-LPIPS) from the one of constant
+    weights at the tuned setting with the same seed, each in units of the range that constant weights have over the
+    settings. A method is level with another in a setting where its mean distance is at most 0.05 larger.
+    """
+    methods = [method for method in METHODS if differences(runs, method, "tuned")]
+    if "constant" not in methods:
+        return {}
+    means = {
+        m: {
+            s: [statistics.mean(d[i] for d in found) for i in (0, 1)]
+            for s in SETTINGS
+            if (found := differences(runs, m, s))
+        }
+        for m in methods
+    }
+    ranges = {
+        m: [max(d[i] for d in means[m].values()) - min(d[i] for d in means[m].values()) for i in (0, 1)]
+        for m in methods
+    }
+    unit = ranges["constant"]
+    away = {
+        m: {
+            s: statistics.mean(math.hypot(d[0] / unit[0], d[1] / unit[1]) for d in differences(runs, m, s))
+            for s in means[m]
+        }
+        for m in methods
+    }
+    return {
+        m: {
+            "seeds": len({r["seed"] for r in runs if r["method"] == m}),
+            "range": dict(zip(KEYS, ranges[m], strict=True)),
+            "range_over_constant": dict(
+                zip(KEYS, (own / whole for own, whole in zip(ranges[m], unit, strict=True)), strict=True)
+            ),
+            "tuned": [dict(zip(KEYS, d, strict=True)) for d in differences(runs, m, "tuned")],
+            "away": away[m],
+            "mean_away": statistics.mean(away[m].values()),
+            "auto_ahead_or_level": sum(
+                away["auto"][s] <= away[m][s] + 0.05 for s in away[m] if s in away.get("auto", {})
+            ),
+            "collapsed": sum(r["collapsed"] for r in runs if r["method"] == m),
+            "runs": sum(r["method"] == m for r in runs),
+        }
+        for m in methods
+    }
+
+
+def print_table(runs: list[dict[str, Any]]) -> None:
+    """Mean over seeds of PSNR / ST-LPIPS(vgg) by setting and method, and what follows from them."""
+    summary = summarise(runs)
+    print(f"\n{'setting':<22}" + "".join(f"{method:>15}" for method in summary))
     for setting in SETTINGS:
-        row = f"{setting:<18}"
-        for method in METHODS:
-            runs = [r for r in results if r["setting"] == setting and r["method"] == method]
-            mean = (statistics.mean(r["psnr"] for r in runs), statistics.mean(r["st_lpips"] for r in runs))
-            means[method].append(mean)
-            row += f"{mean[0]:>10.2f} / {mean[1]:.3f}"
+        row = f"{setting:<22}"
+        for method in summary:
+            own = [r for r in runs if r["setting"] == setting and r["method"] == method]
+            means = [statistics.mean(r[key] for r in own) for key in KEYS] if own else None
+            row += f"{means[0]:>8.2f} /{means[1]:>5.3f}" if means else f"{'':>15}"
         print(row)
-    row = f"{'range':<18}"
-    for method in METHODS:
-        psnr, distance = zip(*means[method], strict=True)
-        row += f"{max(psnr) - min(psnr):>10.2f} / {max(distance) - min(distance):.3f}"
-    print(row)
+    lines: dict[str, Callable[[dict[str, Any]], str]] = {
+        "seeds": lambda m: str(m["seeds"]),
+        "range": lambda m: f"{m['range']['psnr']:.2f} / {m['range']['st_lpips']:.3f}",
+        "  over constant": lambda m: (
+            f"{m['range_over_constant']['psnr']:.2f} / {m['range_over_constant']['st_lpips']:.2f}"
+        ),
+        "mean distance": lambda m: f"{m['mean_away']:.2f}",
+        "auto ahead or level": lambda m: f"{m['auto_ahead_or_level']} of {len(m['away'])}",
+        "collapsed": lambda m: f"{m['collapsed']} of {m['runs']}",
+    }
+    for what, form in lines.items():
+        print(f"{what:<22}" + "".join(f"{form(m):>15}" for m in summary.values()))
 
 
 if __name__ == "__main__":

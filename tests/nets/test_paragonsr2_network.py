@@ -14,9 +14,9 @@ from paragon_plugin.ops.learnable_kernel import LearnableMagicKernelSharp2021Ups
 from paragon_plugin.ops.magic_kernel import SCALES, magic_kernel_sharp_2021_upsample
 
 PARAMETERS = {
-    "nano": 6_229,
+    "nano": 4921,
     "micro": 11363,
-    "tiny": 44379,
+    "tiny": 32107,
     "xs": 107943,
     "s": 319127,
     "m": 1644399,
