@@ -1,6 +1,6 @@
 """Time and difference of the polyphase upsampler against sharpening, repeating pixels and blurring.
 
-    python benchmarks/base_upsampler.py [--json FILE]
+    python benchmarks/base_upsampler.py [--json FILE] [--short]
 
 Both forms compute Magic Kernel Sharp 2021 with separable filters; the naive one blurs at high resolution, with the
 taps that make nearest + blur the spline. Timed on one thread, interleaved; the ratio is the median over pairs.
@@ -72,7 +72,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the table to this file")
     parser.add_argument("--pairs", type=int, default=31, help="timed pairs per row (default: 31)")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--short", action="store_true", help="5 pairs per row, a few seconds")
     arguments = parser.parse_args()
+    if arguments.short:
+        arguments.pairs = 5
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
 

@@ -28,7 +28,7 @@ from paragon_plugin.nets.paragonsr2 import build_paragonsr2
 from paragon_plugin.ops.learnable_kernel import LearnableMagicKernelSharp2021Upsample
 from paragon_plugin.ops.magic_kernel import MagicKernelSharp2021Upsample
 
-SCALE, RATE = 2, 4e-3
+SCALE, RATE = 2, 8e-3
 ALPHA = 1.2
 """Default of our networks, and where the learnt kernel starts."""
 
@@ -40,14 +40,14 @@ class Row(NamedTuple):
     kernel: str
     build: Callable[[], nn.Module]
     factor: float | None = None
-    """Learning rate of the kernel over that of the rest; 10 for the kernel alone."""
+    """Learning rate of the kernel over that of the rest; of the kernel alone, over `RATE`."""
     trained: bool = True
 
 
 ROWS = (
     Row("alone", "fixed, alpha 1", partial(MagicKernelSharp2021Upsample, SCALE), trained=False),
     Row("alone", f"fixed, alpha {ALPHA:g}", partial(MagicKernelSharp2021Upsample, SCALE, ALPHA), trained=False),
-    Row("alone", "learnt", partial(LearnableMagicKernelSharp2021Upsample, SCALE, ALPHA), 10.0),
+    Row("alone", "learnt", partial(LearnableMagicKernelSharp2021Upsample, SCALE, ALPHA), 5.0),
     *(
         Row(
             size,

@@ -1,6 +1,6 @@
 """What the loss scheduler costs: step time with it over the same model with constant weights.
 
-    python benchmarks/scheduling_cost.py [--size xs] [--pairs 60] [--json FILE]
+    python benchmarks/scheduling_cost.py [--size xs] [--pairs 300] [--json FILE] [--short]
 
 Both models train from the same seed on the same batches, in turn, step by step; the ratio is the median over pairs of
 steps. Constant weights are back-propagated as BasicSR does it, as one weighted sum.
@@ -61,11 +61,14 @@ def step_seconds(model: Any, batch: dict[str, torch.Tensor], iteration: int) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="xs")
-    parser.add_argument("--pairs", type=int, default=60)
+    parser.add_argument("--pairs", type=int, default=300)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--patch", type=int, default=96, help="HR pixels")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--short", action="store_true", help="20 pairs, a few seconds")
     args = parser.parse_args()
+    if args.short:
+        args.pairs = 20
     paragon_plugin.install()
 
     constant, scheduled = build(args.size, False), build(args.size, True)

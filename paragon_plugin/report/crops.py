@@ -18,7 +18,7 @@ from .run_history import RunHistory
 Kind = Literal["lr", "bicubic", "ours", "hr"]
 Picture = NDArray[np.uint8]
 
-MOST_ITERATIONS = 4
+MOST_ITERATIONS = 3
 TILE = 256
 
 

@@ -5,10 +5,13 @@ and why, was anything out of the ordinary.
 import datetime
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from ..options import DynamicLossScheduling, Role
 from ..scheduling.decisions import percent
-from .calibration_table import calibrations
+from ..scheduling.roles import TYPICAL_SHARES
+from ..scheduling.shares import within_tolerance
+from .calibration_table import Calibration, calibrations
 from .log_reading import Points
 from .run_history import RunHistory
 from .standings import Standing, label, standings
@@ -140,8 +143,6 @@ def _side(standing: Standing, other: float) -> str:
 
 
 WHY = {
-    "auto": "what was measured where that is near what losses of its kind typically have, else as near to that as is "
-    "tolerated, so that a weight in a wrong unit is mended and one that was chosen with care is kept",
     "baseline": "what was measured, kept between a floor and a ceiling, because the weights are taken to be tuned",
     "weights": "the parts that the option file's weights spell out",
     "explicit": "the parts that the option file asks for",
@@ -163,7 +164,7 @@ def target_rule(run: RunHistory) -> str:
 
 def scheduler_finding(run: RunHistory) -> Finding:
     """What it measured, what it set, why, and what has moved since."""
-    question = "What did the scheduler do, and why?"
+    question = "What did the loss scheduler do, and why?"
     if not run.scheduled:
         return Finding(question, "It was off.", "The losses were summed with the option file's constant weights.")
     rows = [row for row in calibrations(run) if row.measured is not None and row.target is not None]
@@ -175,15 +176,37 @@ def scheduler_finding(run: RunHistory) -> Finding:
     given = " and ".join(f"{row.loss} {percent(row.target or 0)}" for row in rows)
     last = max(row.iteration or 0 for row in rows)
     changed = any(abs(math.log(row.factor)) > 0.01 for row in rows if row.factor > 0)
-    why = WHY.get(target_rule(run), "")
+    why = _typical(run, rows) if target_rule(run) == "auto" else WHY.get(target_rule(run), "")
     said = [f"It measured until iteration {last:,}: {measured} of each update to the network."]
     if changed:
         said.append(f"It then re-weighted the losses to give {given}{f': {why}' if why else ''}.")
+        said.append(
+            "Whether that helped one run cannot tell: train with 'enabled: false' too and compare the two reports."
+        )
     else:
         said.append(f"That is where they should be{f' ({why})' if why else ''}, so it kept the weights.")
     if drift := _drift(run):
         said.append(drift)
     return Finding(question, "It re-balanced the losses." if changed else "It kept the weights.", " ".join(said))
+
+
+def _typical(run: RunHistory, rows: list[Calibration]) -> str:
+    """The rule `auto` with this run's numbers; empty where the log does not tell the roles."""
+    block = "train.dynamic_loss_scheduling."
+    known: dict[str, Role] = {str(role): role for role in get_args(Role)}
+    roles: dict[str, Role] = {row.loss: known[row.role] for row in rows if row.role in known}
+    if len(roles) < max(len(rows), 2):
+        return ""
+    typical: dict[Role, float] = {
+        role: float(run.options.get(f"{block}typical_shares.{role}", TYPICAL_SHARES[role])) for role in known.values()
+    }
+    tolerance = float(run.options.get(block + "share_tolerance", DynamicLossScheduling(enabled=True).share_tolerance))
+    usual = within_tolerance({row.loss: row.measured or 1e-9 for row in rows}, roles, tolerance=1, typical=typical)
+    shares = " and ".join(f"{loss} {percent(share)}" for loss, share in usual.items())
+    return (
+        f"typical for such losses is {shares}, a proportion within {tolerance:g} times of that is taken as chosen and "
+        "kept, and one further off as a mistake of scale and brought to there"
+    )
 
 
 def _drift(run: RunHistory) -> str:
@@ -192,7 +215,10 @@ def _drift(run: RunHistory) -> str:
     if not known:
         return ""
     if not moved:
-        return "Since then the shares have held by themselves; the weights have hardly moved."
+        return (
+            "Since then the shares, which it measures anew at every step, have held by themselves; the weights have "
+            "hardly moved."
+        )
     parts = [f"{row.loss}'s weight by x {row.multiplier:.3g}" for row in moved]
     return f"To hold those shares as training went on it has since changed {' and '.join(parts)}."
 

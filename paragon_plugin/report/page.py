@@ -28,7 +28,8 @@ SHARES = (
     "Several losses pull at the network at once, and each step of training, an <b>update</b>, is their sum. A loss's "
     "<b>share</b> is the part of that update which comes from it. A weight in the option file does not tell: with the "
     "same weight one loss may make 2 % of the update and another 95 %. The scheduler measures the shares, sets the "
-    "weights once so that no loss drowns another (the <b>calibration</b>), and then follows slowly what drifts."
+    "weights once, where they are far from what such losses usually get (the <b>calibration</b>), and then follows "
+    "slowly what drifts."
 )
 
 
@@ -440,6 +441,12 @@ def _details(run: RunHistory) -> str:
     }
     rows = [(words, run.options[path]) for path, words in wanted.items() if path in run.options]
     rows = [("folder", str(run.folder)), *rows]
+    weights = run.folder / "models" / "net_g_latest.pth"
+    if weights.is_file():
+        rows += [
+            ("trained weights", "models/net_g_latest.pth"),
+            ("to use them", f"paragon upscale PICTURE -m {weights}"),
+        ]
     table = "".join(f"<tr><td>{escape(words)}</td><td class=path>{escape(value)}</td></tr>" for words, value in rows)
     everything = "".join(
         f"<tr><td class=path>{escape(path)}</td><td class=path>{escape(value)}</td></tr>"

@@ -22,7 +22,7 @@ def test_reports_of_a_real_run_and_of_two(paragon: Paragon, short_options: Optio
     page = tmp_path / "experiments" / "one" / "report.html"
     assert f"report   {page.relative_to(tmp_path)}" in result.stdout
     text = page.read_text()
-    for words in ("It ran all of its 40 iterations", "PSNR on SamplePhotos", "chelsea", "fft_loss", "Learning rate"):
+    for words in ("It ran all of its 40 iterations", "PSNR on HeldOutPhotos", "chelsea", "fft_loss", "Learning rate"):
         assert words in text
     assert (page.parent / "report" / "losses.png").is_file()
     result = paragon("report", "experiments/one", "two", "-o", "pair.html")
