@@ -127,8 +127,7 @@ def _about(run: RunHistory) -> str:
 def _answers(runs: Sequence[RunHistory]) -> str:
     if len(runs) == 1:
         return f'<section class="answers">{"".join(_answer_cards(runs[0]))}</section>'
-    columns = [_header(run, small=True) + "".join(_answer_cards(run)) for run in runs]
-    return columns(columns)
+    return columns([_header(run, small=True) + "".join(_answer_cards(run)) for run in runs])
 
 
 def _answer_cards(run: RunHistory) -> list[str]:
