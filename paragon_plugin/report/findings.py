@@ -181,7 +181,7 @@ def scheduler_finding(run: RunHistory) -> Finding:
     if changed:
         said.append(f"It then re-weighted the losses to give {given}{f': {why}' if why else ''}.")
         said.append(
-            "Whether that helped one run cannot tell: train with 'enabled: false' too and compare the two reports."
+            "Whether that helped, one run cannot tell: train with 'enabled: false' too and compare the two reports."
         )
     else:
         said.append(f"That is where they should be{f' ({why})' if why else ''}, so it kept the weights.")
