@@ -97,3 +97,16 @@ ADVERSARIAL: dict[str, Any] = {
     "train__gan_opt": {"type": "GANLoss", "gan_type": "vanilla", "loss_weight": 0.1},
 }
 """What `short_options` needs over the quickstart for an adversarial run."""
+
+
+def paired_folders(root: Path, *sets: str) -> dict[str, Any]:
+    """Options that make data sets, by default both, of the image folders `HR` and `LR` under root."""
+    options: dict[str, Any] = {}
+    for part in sets or ("train", "val"):
+        options |= {
+            f"datasets__{part}__type": "PairedImageDataset",
+            f"datasets__{part}__dataroot_gt": str(root / "HR"),
+            f"datasets__{part}__dataroot_lq": str(root / "LR"),
+            f"datasets__{part}__io_backend": {"type": "disk"},
+        }
+    return options

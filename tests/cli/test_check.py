@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from training_parts import paired_folders
 
 Options = Callable[..., Path]
 Check = Callable[..., tuple[int, list[str]]]
@@ -51,24 +52,12 @@ def folders(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def own(root: Path, *sets: str) -> dict[str, Any]:
-    """Options that put the user's folders into data sets."""
-    result: dict[str, Any] = {}
-    for part in sets or ("train", "val"):
-        result |= {
-            f"datasets__{part}__type": "PairedImageDataset",
-            f"datasets__{part}__dataroot_gt": str(root / "HR"),
-            f"datasets__{part}__dataroot_lq": str(root / "LR"),
-            f"datasets__{part}__io_backend": {"type": "disk"},
-        }
-    return result
-
-
 def test_a_sound_file_has_no_problem_and_shows_its_schedule(
     check: Check, short_options: Options, folders: Path
 ) -> None:
     state = torch.get_rng_state()
-    file = short_options(**own(folders), train__losses=[{"type": "L1Loss"}, {"type": "FFTLoss", "start_iter": 5}])
+    losses = [{"type": "L1Loss"}, {"type": "FFTLoss", "start_iter": 5}]
+    file = short_options(**paired_folders(folders), train__losses=losses)
     status, lines = check(file)
     assert status == 0
     assert not problems(lines)
@@ -86,7 +75,7 @@ def test_everything_is_told_at_once(check: Check, short_options: Options, folder
     (folders / "LR" / "0.png").unlink()
     file = short_options(
         **{
-            **own(folders),
+            **paired_folders(folders),
             "model_type": "ParagonSRModell",
             "use_ampp": "bf16",
             "nonsense": 1,
@@ -199,14 +188,14 @@ def test_weights_that_are_not_here_are_not_fetched(
 def test_images_without_partners_are_counted_and_named(check: Check, short_options: Options, folders: Path) -> None:
     for number in range(6):
         (folders / "LR" / f"{number}.png").rename(folders / "LR" / f"{number}x2.png")
-    _, lines = check(short_options(**own(folders, "val")))
+    _, lines = check(short_options(**paired_folders(folders, "val")))
     assert problems(lines) == [
         f"error: datasets.val.dataroot_gt: 6 images (0.png, 1.png, 2.png, ...) of {folders}/HR without a partner in "
         f"{folders}/LR (filename_tmpl); for 0x2.png write filename_tmpl: '{{}}x2'",
         f"error: datasets.val.dataroot_lq: 6 images (0x2.png, 1x2.png, 2x2.png, ...) of {folders}/LR without a partner "
         f"in {folders}/HR",
     ]
-    status, lines = check(short_options(**own(folders, "val"), datasets__val__filename_tmpl="{}x2"))
+    status, lines = check(short_options(**paired_folders(folders, "val"), datasets__val__filename_tmpl="{}x2"))
     assert (status, problems(lines)) == (0, [])
 
 
@@ -218,7 +207,7 @@ def test_a_pair_of_another_scale_and_an_image_smaller_than_the_patch_are_named(
     cv2.imwrite(str(folders / "HR" / "3.png"), small[:20])
     cv2.imwrite(str(folders / "LR" / "3.png"), small[:10, :40])
     cv2.imwrite(str(folders / "LR" / "5.png"), small[:16, :20])
-    _, lines = check(short_options(**own(folders)))
+    _, lines = check(short_options(**paired_folders(folders)))
     wrong = f"{folders}/LR/5.png 20 x 16 for {folders}/HR/5.png 80 x 64"
     assert problems(lines) == [
         f"error: datasets.train: 1 pairs are not of scale 2, LR images must be 1/2 of HR: {wrong}",
@@ -247,7 +236,7 @@ def test_a_picture_on_its_side_has_the_size_that_the_host_reads(
     read = cv2.imread(str(folders / "HR" / "0.jpg"))
     assert read is not None
     assert read.shape == (80, 64, 3)
-    assert check(short_options(**own(folders)))[0] == 0
+    assert check(short_options(**paired_folders(folders)))[0] == 0
 
 
 def test_unreadable_images_are_warned_of_up_to_the_share_that_is_allowed(
@@ -255,16 +244,16 @@ def test_unreadable_images_are_warned_of_up_to_the_share_that_is_allowed(
 ) -> None:
     damaged = folders / "HR" / "4.png"
     damaged.write_bytes(damaged.read_bytes()[:-500])
-    status, lines = check(short_options(**own(folders, "train")))
+    status, lines = check(short_options(**paired_folders(folders, "train")))
     assert status == 2
     assert problems(lines)[0] == (
         f"error: datasets.train: 1 image file ({damaged} is cut off) of 6 samples cannot be used, more than 0.01 of "
         "them (max_unreadable)"
     )
-    status, lines = check(short_options(**own(folders, "train"), datasets__train__max_unreadable=0.2))
+    status, lines = check(short_options(**paired_folders(folders, "train"), datasets__train__max_unreadable=0.2))
     assert status == 0
     assert problems(lines)[0].startswith("warning: datasets.train: 1 image file")
-    status, lines = check(short_options(**own(folders, "val")))
+    status, lines = check(short_options(**paired_folders(folders, "val")))
     assert status == 2
     assert problems(lines)[0].startswith(f"error: datasets.val: 1 image file ({damaged} is cut off)")
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from training_parts import paired_folders
 
 Paragon = Callable[..., subprocess.CompletedProcess[str]]
 Options = Callable[..., Path]
@@ -355,15 +356,7 @@ def own_folders(root: Path, *, lr_scale: int = 2) -> dict[str, Any]:
         for folder, side in (("HR", 64), ("LR", 64 // lr_scale)):
             (root / folder).mkdir(exist_ok=True)
             cv2.imwrite(str(root / folder / f"{name}.png"), source.integers(0, 255, (side, side, 3), np.uint8))
-    options: dict[str, Any] = {}
-    for part in ("train", "val"):
-        options |= {
-            f"datasets__{part}__type": "PairedImageDataset",
-            f"datasets__{part}__dataroot_gt": str(root / "HR"),
-            f"datasets__{part}__dataroot_lq": str(root / "LR"),
-            f"datasets__{part}__io_backend": {"type": "disk"},
-        }
-    return options
+    return paired_folders(root)
 
 
 LATE: list[tuple[dict[str, Any], str]] = [
