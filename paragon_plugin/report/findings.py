@@ -143,9 +143,10 @@ def _side(standing: Standing, other: float) -> str:
 
 
 WHY = {
-    "baseline": "what was measured, kept between a floor and a ceiling, because the weights are taken to be tuned",
-    "weights": "the parts that the option file's weights spell out",
-    "explicit": "the parts that the option file asks for",
+    "baseline": "The weights are taken to be tuned (target: baseline): it aims at the parts that were measured, kept "
+    "between a floor and a ceiling.",
+    "weights": "It aims at the parts that the option file's weights spell out (target: weights).",
+    "explicit": "It aims at the parts that the option file asks for.",
 }
 
 
@@ -179,15 +180,16 @@ def scheduler_finding(run: RunHistory) -> Finding:
     why = _typical(run, rows) if target_rule(run) == "auto" else WHY.get(target_rule(run), "")
     said = [f"It measured until iteration {last:,}: {measured} of each update to the network."]
     if changed:
-        said.append(f"It then re-weighted the losses to give {given}{f': {why}' if why else ''}.")
+        said.append(f"It then re-weighted the losses to give {given}.")
+    else:
+        said.append("That is where they should be, so it kept the weights.")
+    said += [why, _drift(run)]
+    if changed:
         said.append(
             "Whether that helped, one run cannot tell: train with 'enabled: false' too and compare the two reports."
         )
-    else:
-        said.append(f"That is where they should be{f' ({why})' if why else ''}, so it kept the weights.")
-    if drift := _drift(run):
-        said.append(drift)
-    return Finding(question, "It re-balanced the losses." if changed else "It kept the weights.", " ".join(said))
+    verdict = "It re-balanced the losses." if changed else "It kept the weights."
+    return Finding(question, verdict, " ".join(filter(None, said)))
 
 
 def _typical(run: RunHistory, rows: list[Calibration]) -> str:
@@ -204,8 +206,8 @@ def _typical(run: RunHistory, rows: list[Calibration]) -> str:
     usual = within_tolerance({row.loss: row.measured or 1e-9 for row in rows}, roles, tolerance=1, typical=typical)
     shares = " and ".join(f"{loss} {percent(share)}" for loss, share in usual.items())
     return (
-        f"typical for such losses is {shares}, a proportion within {tolerance:g} times of that is taken as chosen and "
-        "kept, and one further off as a mistake of scale and brought to there"
+        f"Typical for losses of these kinds is {shares}. Proportions within a factor of {tolerance:g} of that count as "
+        "your choice and are kept; proportions further off count as a mistake of scale and are brought to that limit."
     )
 
 

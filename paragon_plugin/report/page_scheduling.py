@@ -19,6 +19,15 @@ SHARES = (
     "slowly what drifts."
 )
 
+PARAMETERS = {
+    "momentum": "weight of the past in the running mean of readings",
+    "adaptation_rate": "most that a weight changes per iteration, as a part of itself",
+    "adaptation_threshold": "differences up to this part are left alone",
+    "min_weight": "least by which a weight is multiplied after the calibration",
+    "max_weight": "most by which a weight is multiplied after the calibration",
+    "baseline_iterations": "iterations of watching before the calibration",
+}
+
 
 def scheduling(runs: Sequence[RunHistory], own: Sequence[Sequence[Chart]]) -> list[str]:
     if not any(run.scheduled for run in runs):
@@ -66,7 +75,8 @@ def _parameters(run: RunHistory) -> str:
     if not run.parameters:
         return ""
     rows = "".join(
-        f'<tr><td>{escape(name)}</td><td class="n">{escape(value)}</td><td>{escape(why)}</td></tr>'
+        f"<tr><td>{escape(name)}<br><span class=caption>{PARAMETERS.get(name, '')}</span></td>"
+        f'<td class="n">{escape(value)}</td><td>{escape(why)}</td></tr>'
         for name, value, why in run.parameters
     )
     head = '<tr><th>parameter</th><th class="n">at the start</th><th>where it comes from</th></tr>'

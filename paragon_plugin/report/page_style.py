@@ -72,7 +72,7 @@ td.path{overflow-wrap:anywhere;font-family:ui-monospace,Menlo,Consolas,monospace
 .wipe{position:relative;width:min(100%,384px);aspect-ratio:1;overflow:hidden;border-radius:10px;--cut:50%}
 .wipe img{position:absolute;inset:0;width:100%;height:100%;image-rendering:pixelated}
 .wipe img.over{clip-path:inset(0 0 0 var(--cut))}
-.pair{display:flex;flex-wrap:wrap;align-items:flex-start;gap:16px;margin-top:10px}.slide{width:min(100%,384px)}
+.pair{display:grid;grid-template-columns:repeat(3,minmax(0,384px));align-items:start;gap:16px;margin-top:10px}
 .wipe.still::after{display:none}
 .wipe::after{content:"";position:absolute;top:0;bottom:0;left:var(--cut);width:2px;background:#fff;
 mix-blend-mode:difference}
@@ -100,7 +100,8 @@ main{padding:18px 12px 40px}h1{font-size:25px}h2{margin-top:34px}
 .answers,.columns{grid-template-columns:minmax(0,1fr);gap:12px}
 .card{padding:14px 14px}.state{margin-left:0;vertical-align:0}h1 .state{display:table;margin-top:8px}
 figure svg.wide{display:none}figure svg.narrow{display:block}
-.strip figure{flex-basis:140px}.pair .still{display:none}th,td{padding-right:9px}}
+.strip figure{flex-basis:140px}
+.pair{grid-template-columns:minmax(0,1fr)}.pair .still{display:none}th,td{padding-right:9px}}
 @media print{body{background:#fff}.card{break-inside:avoid}}
 """
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from .charts import Chart
-from .crops import Strip
+from .crops import Strip, Tile
 from .page_parts import figure
 from .run_history import RunHistory
 from .standings import label, standings
@@ -71,17 +71,22 @@ def picture_strip(strip: Strip, first: bool) -> str:
 
 
 def _wipe(strip: Strip, unfolded: bool) -> str:
-    """Bicubic and ours over each other with a slider between them, and the original beside them."""
+    """Bicubic and ours over each other with a slider between them; ours whole and the original beside them."""
     last = {tile.kind: tile for tile in strip.tiles}
     if not {"bicubic", "ours", "hr"} <= set(last):
         return ""
     left, right, original = last["bicubic"], last["ours"], last["hr"]
     return (
-        f"<details{' open' if unfolded else ''}><summary>Slide between bicubic and ours</summary>"
+        f"<details{' open' if unfolded else ''}><summary>Larger: slide between bicubic and ours</summary>"
         f'<div class="pair"><div class="slide"><div class="wipe"><img src="{left.uri()}" alt="">'
         f'<img class="over" src="{right.uri()}" alt=""><span class="tag a">{escape(left.label)}</span>'
         f'<span class="tag b">{escape(right.label)}</span></div>'
         '<input type="range" min="0" max="100" value="50" data-wipe aria-label="Where bicubic ends and ours begins">'
-        f'</div><div class="wipe still"><img src="{original.uri()}" alt="">'
-        f'<span class="tag a">{escape(original.label)}</span></div></div></details>'
+        f"</div>{_still(right)}{_still(original)}</div></details>"
+    )
+
+
+def _still(tile: Tile) -> str:
+    return (
+        f'<div class="wipe still"><img src="{tile.uri()}" alt=""><span class="tag a">{escape(tile.label)}</span></div>'
     )
