@@ -1,6 +1,6 @@
 """PSNR after an equal budget against time: our networks among SRVGGNetCompact, MSRResNet, ECBSR and classical kernels.
 
-    python benchmarks/architectures.py --data ../shared/data [--json FILE] [--plot FILE] [--short]
+    python benchmarks/architectures.py --data DATA [--json FILE] [--plot FILE] [--short]
 
 x2. Every network is trained from scratch on BSDS500 with the same patches, optimizer, schedule and iterations, and
 scored on Set5 and Set14 (Y, border of 2 left out). A small budget punishes a learning rate that does not suit, so

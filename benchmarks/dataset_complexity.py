@@ -1,6 +1,6 @@
 """How complex the scheduler finds real images: mean score per patch, the number that chooses the dataset factor.
 
-    python benchmarks/dataset_complexity.py --data ../shared/data [--json FILE]
+    python benchmarks/dataset_complexity.py --data DATA [--json FILE] [--short]
 
 Each row: 300 random patches of a set at the patch size of the column. Drawn: 20 images of overlapping ellipses in flat
 colours, which stand for flat artwork.
@@ -31,11 +31,11 @@ def drawn(seed: int) -> np.ndarray:
     return image
 
 
-def score(images: list[np.ndarray], size: int, source: random.Random) -> float:
+def score(images: list[np.ndarray], size: int, source: random.Random, count: int) -> float:
     from paragon_plugin.scheduling.complexity import mean_image_complexity
 
     patches = []
-    for _ in range(300):
+    for _ in range(count):
         image = source.choice(images)
         y, x = (source.randint(0, side - size) for side in image.shape[:2])
         patches.append(image[y : y + size, x : x + size])
@@ -46,7 +46,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with bsds500_train, kodak24 and set14")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--short", action="store_true", help="a tenth of the patches")
     args = parser.parse_args()
+    count = 30 if args.short else 300
     paragon_plugin.install()
     from paragon_plugin.data.sample_photos_dataset import TRAIN_PHOTOS, sample_photo
 
@@ -66,7 +68,7 @@ def main() -> None:
     print(f"{'set':<24}" + "".join(f"{size:>7}" for size in SIZES))
     for name, images in sets.items():
         source = random.Random(0)
-        table[name] = {size: round(score(images, size, source), 3) for size in SIZES}
+        table[name] = {size: round(score(images, size, source, count), 3) for size in SIZES}
         print(f"{name:<24}" + "".join(f"{value:>7.2f}" for value in table[name].values()))
     if args.json:
         args.json.write_text(json.dumps(table, indent=1))

@@ -1,6 +1,6 @@
 """Kills a training with SIGKILL at random moments, resumes it each time, and compares what it ends with.
 
-    python benchmarks/kill_and_resume.py [--kills 50] [--seed 0] [--json FILE]
+    python benchmarks/kill_and_resume.py [--kills 50] [--seed 0] [--json FILE] [--short]
 
 A short adversarial training on the bundled photographs, with two data workers, runs once undisturbed: the reference.
 Then it is killed while it trains, validates or writes, or at any moment from its start on, and started again with
@@ -224,7 +224,10 @@ def main() -> int:
     parser.add_argument("--total-iter", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--short", action="store_true", help="two kills")
     args = parser.parse_args()
+    if args.short:
+        args.kills = 2
     source = random.Random(args.seed)
     did: collections.Counter[str] = collections.Counter()
     trainings, wrong = 0, []

@@ -1,6 +1,6 @@
 """What learning the Magic Kernel's sharpening gives: alone, and as the base of nano and tiny.
 
-    python benchmarks/learnable_kernel.py --data ../shared/data [--json FILE] [--short]
+    python benchmarks/learnable_kernel.py --data DATA [--json FILE] [--short]
 
 x2, trained on BSDS500 as in `architectures.py` at the learning rate that suits nano and tiny there, scored on Set5 and
 Set14 (Y, border of 2 left out). "Alone" is the classical upscale with nothing behind it: fixed, at the strength of

@@ -1,7 +1,7 @@
 """What wrong weights cost where a discriminator plays along: fourteen settings, our targets and published methods.
 
-    python benchmarks/wrong_weights.py --data ../shared/data --json FILE [--seeds 3] [--methods constant auto ...]
-    python benchmarks/wrong_weights.py --data ../shared/data --short          (a minute, to see that it runs)
+    python benchmarks/wrong_weights.py --data DATA --json FILE [--seeds 3] [--methods constant auto ...]
+    python benchmarks/wrong_weights.py --data DATA --short          (a minute, to see that it runs)
 
 x4, ParagonSR2 nano, L1 first, then L1 + ST-LPIPS(alex) + GAN (U-Net discriminator) at weights around a tuned triple;
 batch 4, 64-pixel targets, BSDS500. PSNR (Y) and ST-LPIPS(vgg), lower is better, on 12 Kodak crops. The same start,

@@ -114,7 +114,7 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
     """`baseline` only: no loss is given a larger share."""
 
     adversarial_share_unsettled: _Share = 0.1
-    """Largest share of the adversarial losses together until their baseline is measured."""
+    """Largest share of the adversarial losses together until they are calibrated; under `auto` for good."""
 
     adversarial_share: _Share = 0.05
     """`auto` only: largest target share of the adversarial losses together."""

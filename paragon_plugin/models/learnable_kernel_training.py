@@ -1,8 +1,8 @@
 """Training the learnable kernel of a network's base path: a learning rate of its own, and what its values are.
 
-The kernel has five numbers among thousands, starts at a good upscale, and cannot leave its bounds: it stands, and
-needs, larger steps than the convolutions. `train: learnable_kernel_lr_factor: 10.0` gives it ten times their learning
-rate, at every iteration of any schedule and warm-up.
+The kernel has five numbers among thousands, starts at a good upscale, and cannot leave its bounds: it stands larger
+steps than the convolutions. `train: learnable_kernel_lr_factor: 2.0` gives it twice their learning rate, at every
+iteration of any schedule and warm-up. What that brings is in docs/networks.md: little.
 """
 
 from __future__ import annotations

@@ -210,19 +210,18 @@ def _schedule(options: Options, problems: Problems) -> None:
             parse_step_options(options, gpu=options["num_gpu"] > 0)
         return
     model_type = options["model_type"]
-    for_ours = OURS_FOR.get(model_type, "ParagonSRModel")
+    for_ours = OURS_FOR.get(model_type, "")
+    use = f"; use 'model_type: {for_ours}'" if for_ours else f"; only {', '.join(OURS_FOR)} have a model here that does"
     enabled = isinstance(block, dict) and block.get("enabled") is True
     if enabled or train.get("losses"):
-        problems.error(
-            "model_type", f"{model_type} knows neither 'losses' nor 'dynamic_loss_scheduling'; use {for_ours}"
-        )
+        problems.error("model_type", f"{model_type} knows neither 'losses' nor 'dynamic_loss_scheduling'{use}")
     for path, where, key in (
         *(("", options, key) for key in ("use_amp", "use_channels_last", "use_compile")),
         ("datasets.train.", options["datasets"].get("train") or {}, "accum_iter"),
         ("train.", train, "grad_clip"),
     ):
         if where.get(key) not in (None, False):
-            problems.error(f"{path}{key}", f"{model_type} does not know it; use 'model_type: {for_ours}'")
+            problems.error(f"{path}{key}", f"{model_type} does not know it{use}")
 
 
 def model_class(options: Options) -> Any:
