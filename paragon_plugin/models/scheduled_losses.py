@@ -34,7 +34,6 @@ from ..scheduling.scheduler import (
     NonFiniteLossError,
     Reading,
     Step,
-    shares_of,
 )
 from .optimizer_step import OptimizerStep
 
@@ -91,7 +90,6 @@ class ScheduledLosses:
         self.decisions = DecisionLog(Path(folder) / FILE_NAME) if folder is not None else None
         self.last_step: Step | None = None
         self.first_shares: dict[str, float] = {}
-        self._shares: dict[str, float] = {}
         self._held: dict[str, float] = {}
         self._values: dict[str, Tensor | float] = {}
         self._batch = _Batch(0, 1)
@@ -126,22 +124,28 @@ class ScheduledLosses:
         """
         batch = self._batch
         active = [loss for loss in self.recipe if loss.active(batch.iteration)]
+        training = [loss for loss in active if loss.trains]
+        if self.scheduler is None:
+            self._backward_sum(training, output, inputs)
+        else:
+            self._backward_scheduled(self.scheduler, training, output, inputs)
+        # Last: what the discriminator says is kept for the whole batch, and must be kept with its graph.
         with torch.no_grad():
             for loss in active:
                 if not loss.trains:
                     self._log_values(self._evaluate([loss], output.detach(), inputs))
-        training = [loss for loss in active if loss.trains]
-        if self.scheduler is None:
-            self._backward_sum(training, output, inputs)
-            return
 
+    def _backward_scheduled(
+        self, scheduler: DynamicLossScheduler, training: Sequence[RecipeLoss], output: Tensor, inputs: StepInputs
+    ) -> None:
+        batch = self._batch
         gradients = OutputGradients(output, self.step.loss_scale())
         for group in _sharing_a_pass(training):
             gradients.add(lambda y, group=group: self._evaluate(group, y, inputs))
-        self._take_readings(self.scheduler, gradients, inputs.gt)
+        self._take_readings(scheduler, gradients, inputs.gt)
         if self.decides_first:
             readings, complexity = self._read()
-            step = self._decide(self.scheduler, readings, complexity)
+            step = self._decide(scheduler, readings, complexity)
             batch.ready = not step.skip
             if step.skip:
                 return
@@ -233,7 +237,9 @@ class ScheduledLosses:
             vector = vector / torch.distributed.get_world_size()
         numbers = vector.tolist()
         count = len(names)
-        readings = {name: Reading(numbers[i], numbers[count + i]) for i, name in enumerate(names)}
+        readings = {
+            name: Reading(numbers[i], numbers[count + i], self._ramped(name, 1.0)) for i, name in enumerate(names)
+        }
         self._values |= {name: reading.value for name, reading in readings.items()}
         return readings, numbers[2 * count] if len(numbers) > 2 * count else None
 
@@ -254,8 +260,7 @@ class ScheduledLosses:
             self.decisions.append(step.decisions)
         if not step.skip:
             self.last_step = step
-            self._shares = shares_of(readings, {name: self._ramped(name, f) for name, f in step.factors.items()})
-            for name, share in self._shares.items():
+            for name, share in step.shares.items():
                 self.first_shares.setdefault(name, share)
         return step
 
@@ -274,7 +279,7 @@ class ScheduledLosses:
         if self.last_step is not None:
             for name, factor in self.last_step.factors.items():
                 result[f"loss_weights/{name}"] = self._ramped(name, self.terms[name].weight * factor)
-            for name, share in self._shares.items():
+            for name, share in self.last_step.shares.items():
                 result[f"loss_shares/{name}"] = share
         return result
 
@@ -298,7 +303,7 @@ class ScheduledLosses:
             weight = self.terms[name].weight
             lines.append(
                 f"{name:<{width}}  {percent(self.first_shares[name]):>7} of the update at first, "
-                f"{percent(self._shares[name])} now{aim}; weight {weight:g} -> {weight * factor:.3g}"
+                f"{percent(step.shares[name])} now{aim}; weight {weight:g} -> {self._ramped(name, weight * factor):.3g}"
             )
         if self.scheduler.nonfinite_total:
             lines.append(f"{self.scheduler.nonfinite_total} step(s) with NaN or infinity were skipped")
@@ -320,6 +325,7 @@ class ScheduledLosses:
         """Continue from `state_dict()` as saved at an iteration; a state without it starts a fresh calibration."""
         if self.scheduler is None:
             return
+        self._resumed_from = iteration
         if not state:
             get_root_logger().warning(
                 "The training state holds no loss scheduler (it was saved without one); calibration starts afresh."
@@ -334,7 +340,6 @@ class ScheduledLosses:
             return
         self.first_shares = dict(state["first_shares"])
         self._held = dict(state.get("held", {}))
-        self._resumed_from = iteration
 
 
 def _sharing_a_pass(losses: Sequence[RecipeLoss]) -> Iterator[list[RecipeLoss]]:

@@ -56,14 +56,13 @@ class GradientBalance:
         return True
 
     def calibrate(self, names: Sequence[str], parameters: Parameters) -> dict[str, Calibration]:
-        magnitude = {name: self.magnitudes[name].mean for name in self.targets}
-        magnitude |= {name: self.magnitudes[name].window_mean for name in names}
-        measured = normalised(magnitude)
-        wanted = target_shares(measured, self.roles, self.base_weights, self.options)
         before = {name: share * self._total() for name, share in self.targets.items()}
+        magnitude = {name: self.magnitudes[name].window_mean for name in names}
+        measured = normalised(before | magnitude)
+        wanted = target_shares(measured, self.roles, self.base_weights, self.options)
         if not self.targets:
             self.reference = list(names)
-            contribution = {name: wanted[name] * sum(magnitude.values()) for name in names}
+            contribution = {name: wanted[name] * math.fsum(magnitude.values()) for name in names}
         else:
             anchor = [name for name in before if self.roles[name] != "adversarial"] or list(before)
             scale = sum(before[name] for name in anchor) / sum(wanted[name] for name in anchor)
@@ -71,14 +70,13 @@ class GradientBalance:
             if self.options.target_rule == "auto":  # one that joins leaves the others of its role less of their cap
                 before |= {name: min(c, wanted[name] * scale) for name, c in before.items() if name not in anchor}
         for name in names:
-            if self._limited_upwards(name):
-                limit = self.options.adversarial_max_calibration * magnitude[name]
-                contribution[name] = min(contribution[name], limit)
+            upwards = self.options.adversarial_max_calibration if self._limited_upwards(name) else LARGEST_CALIBRATION
+            contribution[name] = min(contribution[name], upwards * magnitude[name])
         self.targets = normalised(before | contribution)
 
         results: dict[str, Calibration] = {}
         for name in names:
-            factor = min(contribution[name] / magnitude[name], LARGEST_CALIBRATION)
+            factor = contribution[name] / magnitude[name]
             if not outside_dead_band(1.0, factor, parameters.adaptation_threshold):
                 factor = 1.0
             self.factors[name] = factor
@@ -113,7 +111,7 @@ class GradientBalance:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name, average in state["magnitudes"].items():
-            self.magnitudes[name] = LogAverage(**average)
+            self.magnitudes[name] = LogAverage(**{**average, "window": list(average["window"])})
         self.targets = dict(state["targets"])
         self.factors = dict(state["factors"])
         self.reference = list(state["reference"])

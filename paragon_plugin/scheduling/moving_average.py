@@ -1,10 +1,11 @@
 """Bias-corrected exponential moving averages, as plain numbers that a checkpoint can hold."""
 
 import math
-from dataclasses import dataclass
+import statistics
+from dataclasses import dataclass, field
 
 FARTHEST = math.log(1000)
-"""How far from a geometric mean, in log, a reading may count as lying."""
+"""How far from the middle of the others, in log, a reading may count as lying."""
 
 
 @dataclass
@@ -30,24 +31,28 @@ class MovingAverage:
 
 @dataclass
 class LogAverage:
-    """Geometric mean of a window and geometric EMA of positive readings.
+    """Geometric mean of a window of positive readings, and from there on their geometric EMA.
 
     Gradient norms are compared as ratios and have heavy tails. In logs a reading 1000 times too large moves a window
     of 50 by a factor 1.15, where it would multiply an arithmetic mean by 21. A reading farther than that from the
-    mean so far counts as 1000 times too large or too small: one that has all but vanished says no more than that.
+    window's median, or from the EMA, counts as 1000 times too large or too small: one that has all but vanished says
+    no more than that, wherever in the window it stands.
     """
 
-    log_sum: float = 0.0
-    count: int = 0
+    window: list[float] = field(default_factory=list)
+    """Logs of the window's readings."""
     weighted_sum: float = 0.0
     weight: float = 0.0
 
     def update(self, value: float, momentum: float, *, window: bool) -> None:
-        """Take in one positive finite value; `window` says whether it also counts for the window's mean."""
+        """Take in one positive finite value; `window` says whether it belongs to the window, which starts it anew."""
         log = math.log(value)
         if window:
-            self.log_sum += _near(log, self.log_sum / self.count) if self.count else log
-            self.count += 1
+            self.window.append(log)
+            self.weighted_sum = self.weight = 0.0
+            return
+        if self.weight == 0 and self.window:
+            self.weighted_sum, self.weight = self._window_log(), 1.0
         if self.weight > 0:
             log = _near(log, self.weighted_sum / self.weight)
         self.weighted_sum = momentum * self.weighted_sum + (1 - momentum) * log
@@ -56,12 +61,16 @@ class LogAverage:
     @property
     def window_mean(self) -> float:
         """Geometric mean of the window; 0 before its first value."""
-        return math.exp(self.log_sum / self.count) if self.count else 0.0
+        return math.exp(self._window_log()) if self.window else 0.0
 
     @property
     def mean(self) -> float:
-        """Geometric EMA; 0 before the first value."""
-        return math.exp(self.weighted_sum / self.weight) if self.weight > 0 else 0.0
+        """Geometric EMA, the window's mean until that has begun; 0 before the first value."""
+        return math.exp(self.weighted_sum / self.weight) if self.weight > 0 else self.window_mean
+
+    def _window_log(self) -> float:
+        median = statistics.median(self.window)
+        return statistics.fmean(_near(log, median) for log in self.window)
 
 
 def _near(log: float, mean: float) -> float:

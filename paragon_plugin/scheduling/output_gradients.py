@@ -45,7 +45,9 @@ class OutputGradients:
         for position, (name, loss) in enumerate(losses.items(), start=1):
             if not loss.requires_grad:
                 raise ValueError(f"{name} does not depend on the network's output: nothing to train")
-            scale = None if self.loss_scale is None else self.loss_scale.to(loss.dtype)
+            scale = self.loss_scale
+            if scale is not None:  # in float32: the scale alone, 2^16 at first, is infinite in float16
+                loss, scale = loss.float(), scale.float()
             (gradient,) = torch.autograd.grad(loss, self.leaf, scale, retain_graph=position < len(losses))
             self.values[name] = loss.detach()
             self.gradients[name] = gradient

@@ -23,3 +23,5 @@ class Reading:
     """L_i."""
     gradient_norm: float
     """n_i = mean over samples of the L2 norm of dL_i/dy."""
+    ramp: float = 1.0
+    """Factor of a rising weight (`ramp_iter`) at this step, beside what the scheduler decides."""

@@ -15,7 +15,23 @@ TYPICAL_SHARES: dict[Role, float] = {
 # ("GANFeatureMatchingLoss" is adversarial, "MSSSIMLoss" structural).
 _WORDS: tuple[tuple[Role, tuple[str, ...]], ...] = (
     ("adversarial", ("gan", "adversarial", "featurematching", "feature_matching", "discriminator")),
-    ("perceptual", ("perceptual", "style", "lpips", "dists", "vgg", "contextual", "clip", "dino", "topiq", "pieapp")),
+    (
+        "perceptual",
+        (
+            "perceptual",
+            "style",
+            "lpips",
+            "dists",
+            "vgg",
+            "contextual",
+            "cliploss",
+            "clip_",
+            "clipiqa",
+            "dino",
+            "topiq",
+            "pieapp",
+        ),
+    ),
     ("regularization", ("tvloss", "totalvariation", "total_variation", "regulari", "r1_", "penalty")),
     ("structural", ("ssim", "fft", "freq", "fourier", "wavelet", "edge", "gradient", "sobel", "laplac", "ldl")),
 )

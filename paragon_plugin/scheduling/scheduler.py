@@ -28,6 +28,19 @@ __all__ = ["DynamicLossScheduler", "ForeignStateError", "LossInfo", "NonFiniteLo
 SETTLING_WINDOWS = 2
 """An adversarial loss says nothing until its discriminator has learnt: it waits this many windows before its own."""
 
+VERSION = 2
+"""Of `state_dict`."""
+
+DECIDE_TARGETS = (
+    "share_tolerance",
+    "typical_shares",
+    "share_floor",
+    "share_ceiling",
+    "adversarial_share",
+    "adversarial_max_calibration",
+)
+"""Options that decide the targets of `auto` and `baseline`."""
+
 SIGNALS = {"gradient": GradientBalance, "loss_ratio": LossRatio, "loss_velocity": LossVelocity}
 
 
@@ -277,7 +290,7 @@ class DynamicLossScheduler:
         ]
         targets = sum(self.signal.target(name) or 0.0 for name in settled)
         return adversarial_limits(
-            {name: factors[name] * reading.gradient_norm for name, reading in readings.items()},
+            {name: factors[name] * reading.ramp * reading.gradient_norm for name, reading in readings.items()},
             new,
             settled,
             unsettled_share=self.options.adversarial_share_unsettled,
@@ -289,7 +302,7 @@ class DynamicLossScheduler:
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides the future, as plain numbers, texts, lists and dicts."""
         return {
-            "version": 1,
+            "version": VERSION,
             "scheduled": self._scheduled(),
             "losses": {name: asdict(state) for name, state in self.states.items()},
             "signal": self.signal.state_dict(),
@@ -303,18 +316,24 @@ class DynamicLossScheduler:
     def _scheduled(self) -> dict[str, Any]:
         """What a calibration is for: changed, it means nothing any more."""
         target = self.options.target_rule
+        bounds = DECIDE_TARGETS if target in ("auto", "baseline") and self.options.signal == "gradient" else ()
         return {
             "signal": self.options.signal,
             "target": dict(target) if isinstance(target, dict) else target,
             "recipe": {name: loss.base_weight for name, loss in self.losses.items()},
+            "roles": {name: loss.role for name, loss in self.losses.items()},
+            **{name: getattr(self.options, name) for name in bounds},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state.
 
         Raises:
-            ForeignStateError: The state is of other losses, weights, targets or another signal than this scheduler's.
+            ForeignStateError: The state is of other losses, weights, roles, targets or another signal than this
+                scheduler's, or of another version.
         """
+        if state["version"] != VERSION:
+            raise ForeignStateError(f"its version was {state['version']}, now it is {VERSION}")
         saved, own = state["scheduled"], self._scheduled()
         for what, value in own.items():
             if saved.get(what) != value:
@@ -344,7 +363,7 @@ def _approach(value: float, desired: float, parameters: Parameters) -> float:
 
 
 def shares_of(readings: Mapping[str, Reading], factors: Mapping[str, float]) -> dict[str, float]:
-    """Share of each loss in the summed contributions `factor_i n_i`; zeros where nothing contributes."""
-    contributions = {name: abs(factors[name]) * reading.gradient_norm for name, reading in readings.items()}
+    """Share of each loss in the summed contributions `factor_i ramp_i n_i`; zeros where nothing contributes."""
+    contributions = {name: abs(factors[name]) * r.ramp * r.gradient_norm for name, r in readings.items()}
     total = sum(contributions.values())
     return {name: value / total if total > 0 else 0.0 for name, value in contributions.items()}

@@ -59,8 +59,9 @@ def within_tolerance(
         t_i ~ typical_i exp(clip(d_i - c, -h, h)),    h = log(tolerance) / 2,    normalised.
 
     The proportion of two losses is then at most `tolerance` times the typical one, either way; losses within the
-    square root of `tolerance` of the median keep their proportions. A weight in the wrong unit is far from the median of the others, which keep theirs. Adversarial
-    losses and regularizations do not count for the median: how large they are says nothing about the others.
+    square root of `tolerance` of the median keep their proportions. A weight in the wrong unit is far from the median
+    of the others, which keep theirs. Adversarial losses and regularizations do not count for the median: how large
+    they are says nothing about the others.
 
     Several losses of one role split the role's typical share in proportion to their measured shares, so that
     splitting a loss in two changes nothing for the others.

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_runs import Roles, constant, new_scheduler, run, shares
 
+from paragon_plugin.scheduling import Reading
+
 ROLES: Roles = {"l1": "pixel", "vgg": "perceptual", "gan": "adversarial"}
 FAST = {"baseline_iterations": 20, "momentum": 0.8, "adaptation_threshold": 0}
 EXPLICIT = {"l1": 0.5, "vgg": 0.47, "gan": 0.03}
@@ -196,3 +198,14 @@ def test_an_adversarial_loss_that_is_there_first_becomes_the_small_one():
     scheduler = new_scheduler({"gan": "adversarial", "l1": "pixel"}, target="auto", adaptation_rate=0.1, **FAST)
     steps = run(scheduler, norms, 500)
     assert steps[-1].shares["gan"] == pytest.approx(0.05, rel=1e-6)
+
+
+def test_the_limit_counts_losses_that_are_still_rising_with_what_they_make_now():
+    """Beside an L1 loss at a hundredth of its weight the adversarial one must not have ten times its share."""
+    scheduler = new_scheduler({"l1": "pixel", "gan": "adversarial"}, target="auto", baseline_iterations=20)
+    for iteration in range(1, 200):
+        ramp = min(1.0, 0.01 * iteration)
+        step = scheduler.step(iteration, {"l1": Reading(1.0, 1.0, ramp), "gan": Reading(1.0, 1.0)})
+        in_force = {"l1": ramp * step.factors["l1"], "gan": step.factors["gan"]}
+        assert in_force["gan"] / sum(in_force.values()) <= 0.1 + 1e-9
+        assert step.shares["gan"] == pytest.approx(in_force["gan"] / sum(in_force.values()))

@@ -19,4 +19,4 @@ def test_role_of_a_loss_type(name: str, role: str):
 
 
 def test_a_name_that_says_nothing_is_a_pixel_loss():
-    assert role_of("MyLoss") == "pixel"
+    assert role_of("MyLoss") == role_of("ClippedL1Loss") == "pixel"
