@@ -25,8 +25,14 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    with contextlib.suppress(OSError):  # Windows opens no folder, and some file systems cannot flush one
+        _flush_folder(path.parent)
+
+
+def _flush_folder(path: Path) -> None:
+    """The rename itself must survive a power cut."""
+    folder = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the rename itself must survive a power cut
+        os.fsync(folder)
     finally:
         os.close(folder)

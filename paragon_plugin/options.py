@@ -101,14 +101,14 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
     """`loss_ratio` only: ratios to the baseline inside this range leave the multiplier at 1."""
 
     share_tolerance: Annotated[float, Meta(ge=1, le=1e9)] = 2.0
-    """`target: auto` only: the proportion of two losses may be this many times the one that is typical of their roles,
-    either way, before their shares are changed. 1 gives every loss the typical share of its role."""
+    """`target: auto` only: the proportion of two losses ends at most this many times the one that is typical of their
+    roles, either way. 1 gives every loss the typical share of its role."""
 
     typical_shares: dict[Role, _Share] = {}
     """`target: auto` only: overrides of the typical shares by role."""
 
     share_floor: Annotated[float, Meta(ge=0, lt=0.5)] = 0.02
-    """`auto` and `baseline`: no loss is given a smaller share."""
+    """`auto` and `baseline`: no loss is given a smaller share, but regularizations and limited adversarial losses."""
 
     share_ceiling: Annotated[float, Meta(gt=0.5, le=1)] = 0.95
     """`baseline` only: no loss is given a larger share."""

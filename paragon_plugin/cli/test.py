@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `paragon`."""
-    from ..hosts.basicsr.option_file import add_arguments
+    from ..hosts.basicsr.option_file import add_file_arguments, add_launcher_arguments
 
     parser = commands.add_parser("test", help="measure a trained network from an option file")
-    add_arguments(parser)
+    add_file_arguments(parser)
+    add_launcher_arguments(parser)
     parser.set_defaults(run=run)
 
 

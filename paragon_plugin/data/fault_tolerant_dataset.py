@@ -47,6 +47,7 @@ class FaultTolerantDataset(DatasetWrapper):
         super().__init__(dataset)
         self.path = path
         self.replace = replace
+        self.on_disk = _on_disk(dataset)  # now: with its first image the host takes the type out of its options
 
     def __getitem__(self, index: int) -> Any:
         faults: list[str] = []
@@ -77,7 +78,10 @@ class FaultTolerantDataset(DatasetWrapper):
 
     def files(self, index: int) -> list[str]:
         """The image files of a sample; none where the dataset does not tell, or keeps its images in a database."""
-        return image_files(self.dataset, index)
+        if not self.on_disk:
+            return []
+        entry = self.dataset.paths[index]
+        return [str(value) for value in (entry.values() if isinstance(entry, dict) else [entry])]
 
     def _named(self, index: int, error: Exception) -> str:
         """What is wrong with a sample, with its files, on one line."""
@@ -94,15 +98,13 @@ class DamagedFileError(ValueError):
     """An image file is damaged."""
 
 
-def image_files(dataset: Any, index: int) -> list[str]:
-    """The files of one sample of a host's dataset, on disk; empty where it does not tell."""
+def _on_disk(dataset: Any) -> bool:
+    """Whether a host's dataset tells its files, and they are on disk."""
     options = getattr(dataset, "opt", None)
     backend = options.get("io_backend") if isinstance(options, Mapping) else None
-    paths = getattr(dataset, "paths", None)
-    if not isinstance(paths, list) or not isinstance(backend, Mapping) or backend.get("type", "disk") != "disk":
-        return []
-    entry = paths[index]
-    return [str(value) for value in (entry.values() if isinstance(entry, dict) else [entry])]
+    if not isinstance(getattr(dataset, "paths", None), list) or not isinstance(backend, Mapping):
+        return False
+    return backend.get("type", "disk") == "disk"
 
 
 class UnreadableImages:

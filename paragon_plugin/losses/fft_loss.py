@@ -25,7 +25,7 @@ class FFTLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """pred, target: (B, C, H, W), any real type; computed in float32 at least. Returns a scalar."""
+        """pred, target: (B, C, H, W), any real type; computed in float32. Returns a scalar."""
         difference = pred.float() - target.float()
         spectrum = torch.view_as_real(torch.fft.rfft2(difference, norm="backward"))
         return self.loss_weight * spectrum.abs().mean()

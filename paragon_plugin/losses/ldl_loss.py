@@ -35,6 +35,11 @@ class LDLLoss(nn.Module):
 
     def forward(self, pred: Tensor, target: Tensor, ema_output: Tensor) -> Tensor:
         """pred, target, ema_output: (B, C, H, W). Returns a scalar."""
-        weight = get_refined_artifact_map(target, pred, ema_output, self.window)
+        seen = pred
+        if pred.requires_grad:
+            # The map is a fifth root of a variance, whose slope is infinite where a whole residual is flat.
+            seen = pred.view_as(pred)
+            seen.register_hook(lambda gradient: torch.nan_to_num(gradient, nan=0, posinf=0, neginf=0))
+        weight = get_refined_artifact_map(target, seen, ema_output, self.window)
         value = self.criterion(torch.mul(weight, pred), torch.mul(weight, target))
         return value if self.loss_weight == 1 else self.loss_weight * value

@@ -59,3 +59,7 @@ class PieAPPLoss(_LearnedMetric):
     """
 
     metric = "PieAPP"
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """As the others; what is outside [0, 1], which PieAPP refuses, counts as the bound and has no gradient."""
+        return super().forward(pred.clamp(0, 1), target)

@@ -177,7 +177,7 @@ def _weights(path: str, block: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [(name, "loss_weight")]
     style = f"{name}_style" if "name" in block else "style_loss"
     pairs = [(name, "perceptual_weight"), (style, "style_weight")]
-    on = [(n, key) for n, key in pairs if _number(path, key, block.get(key, arguments[key].default)) > 0]
+    on = [(n, key) for n, key in pairs if _number(path, key, block.get(key, arguments[key].default)) != 0]
     if not on:
         raise OptionError(path, "perceptual_weight and style_weight are both 0; leave the block out instead")
     return on
@@ -217,6 +217,8 @@ def _build(path: str, block: Mapping[str, Any], manual_weights: Mapping[str, flo
     for name, key in _weights(path, block):
         default = arguments[key].default if key in arguments else 1.0
         weight = _number(path, key, manual_weights.get(name, options.get(key, default)))
+        if weight < 0 and key != "loss_weight":
+            raise OptionError(f"{path}.{key}", f"{loss_type} takes no negative weight, is {weight:g}")
         if weight == 0 and key != "loss_weight":  # one half of a VGG criterion: off, as in the host
             options[key] = 0
             continue

@@ -26,6 +26,7 @@ from ..options import OptionError, Role, parse_dynamic_loss_scheduling, suggesti
 from ..step_options import parse_step_options
 from .learnable_kernel_training import KernelLearningRate, check_resumed_groups, kernel_log, parse_lr_factor
 from .optimizer_step import OptimizerStep
+from .resumed_optimizers import check_resumed_optimizers, resumed_schedule
 from .scheduled_losses import ScheduledLosses
 from .size_detection import bare, detect_size
 
@@ -216,7 +217,7 @@ class ParagonSRModel(SRModel):
             output = net.forward(lq)
         if not hasattr(self, "net_g_ema"):
             self.net_g.train()
-        scale = self.opt.get("scale", 1)
+        scale = output.shape[-1] // lq.shape[-1]
         self.output = output[..., : height * scale, : width * scale]
 
     def nondist_validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool) -> None:
@@ -297,6 +298,7 @@ class ParagonSRModel(SRModel):
             "epoch": epoch,
             "iter": current_iter,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizer_types": [type(optimizer).__name__ for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "losses": self.losses.state_dict(),
             "log": self.get_current_log(),
@@ -317,17 +319,31 @@ class ParagonSRModel(SRModel):
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Go on from a state of `save_training_state` or of the host; its networks have been loaded."""
+        check_resumed_optimizers(self.optimizers, resume_state)
         check_resumed_groups(self.optimizer_g, resume_state["optimizers"])
-        super().resume_training(resume_state)
+        schedules = [resumed_schedule(*pair) for pair in zip(self.schedulers, resume_state["schedulers"], strict=True)]
+        super().resume_training({**resume_state, "schedulers": schedules})
         self.losses.load_state_dict(resume_state.get("losses", {}), resume_state["iter"])
         self._log_before = dict(resume_state.get("log", {}))
         for step, state in zip(self._optimizer_steps(), resume_state.get("scalers", []), strict=False):
             step.load_state_dict(state)
-        if resume_state.get("best_metric_results"):
-            self.best_metric_results = deepcopy(resume_state["best_metric_results"])
+        self._resume_best_metrics(resume_state.get("best_metric_results") or {})
         ranks = resume_state.get("ranks", [])
         if self.opt["rank"] < len(ranks):
             self._load_rank_state(ranks[self.opt["rank"]])
+
+    def _resume_best_metrics(self, saved: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+        """Take over what is best so far of the metrics that the option file still asks for, in the same sense."""
+        if not (self.opt.get("val") or {}).get("metrics"):
+            return
+        for dataset, records in saved.items():
+            self._initialize_best_metric_results(dataset)
+            best = self.best_metric_results[dataset]
+            best |= {
+                metric: deepcopy(dict(record))
+                for metric, record in records.items()
+                if metric in best and best[metric]["better"] == record["better"]
+            }
 
     def _load_rank_state(self, state: dict[str, Any]) -> None:
         set_random_state(state["random"])

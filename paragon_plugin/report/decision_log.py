@@ -25,8 +25,12 @@ class DecisionLog:
         lines = [json.dumps(decision.as_dict()) + "\n" for decision in decisions]
         if lines:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.writelines(lines)
+            with self.path.open("a+b") as file:
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    if file.read() != b"\n":  # a kill cut the last line off
+                        file.write(b"\n")
+                file.write("".join(lines).encode())
 
     def rewind(self, iteration: int) -> None:
         """Drop what was decided after an iteration: a run resumed from there decides it again."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import lmdb
 import numpy as np
 import pytest
 import torch
@@ -188,3 +189,34 @@ def test_a_zeroed_jpeg_is_replaced_though_the_reader_takes_it(folder: Path) -> N
     assert dataset.dataset[9]["gt"].shape == (3, 16, 16)
     assert dataset[9]["gt_path"].endswith("10.jpg")
     assert dataset[9]["unreadable"] == f"9\t{file} ends in zeros"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_database_is_read_and_its_keys_are_not_taken_for_files(folder: Path, workers: int) -> None:
+    from basicsr.data import build_dataset
+
+    from paragon_plugin.data.fault_tolerant_dataset import FaultTolerantDataset
+    from paragon_plugin.hosts.basicsr.rehearsal import first_item
+
+    for name in ("HR", "LR"):
+        files = sorted((folder / name).iterdir())
+        with lmdb.open(str(folder / f"{name}.lmdb"), map_size=1 << 20) as database, database.begin(write=True) as put:
+            for file in files:
+                put.put(file.stem.encode(), file.read_bytes())
+        (folder / f"{name}.lmdb" / "meta_info.txt").write_text("".join(f"{file.name} (32,32,3) 1\n" for file in files))
+    options = {
+        "type": "PairedImageDataset",
+        "name": "pairs",
+        "phase": "train",
+        "scale": 2,
+        "dataroot_gt": str(folder / "HR.lmdb"),
+        "dataroot_lq": str(folder / "LR.lmdb"),
+        "io_backend": {"type": "lmdb"},
+        "gt_size": 16,
+        "use_hflip": False,
+        "use_rot": False,
+    }
+    dataset = FaultTolerantDataset(build_dataset(options), "datasets.train")
+    first_item("datasets.train", dataset)
+    pickle.dumps(dataset)  # trying its first item has not opened the database: workers can be sent it
+    assert images_of(iter(DataLoader(dataset, batch_size=4, num_workers=workers))) == list(range(20))

@@ -1,6 +1,7 @@
 """Option files are data: read safely, overridden with types, refused in one line."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from paragon_plugin.hosts.basicsr.option_file import (
     normalised_network,
     read_option_file,
 )
+from paragon_plugin.hosts.basicsr.ranks import as_torchrun, is_first_rank
 from paragon_plugin.options import OptionError
 
 
@@ -150,3 +152,20 @@ def test_derived_entries_are_the_hosts(host: None, tmp_path: Path, short_options
     debug = load_options(arguments(short_options(), "--debug"), str(tmp_path), is_train=True)
     assert debug["name"] == "debug_short"
     assert debug["logger"]["print_freq"] == 1
+
+
+def test_overrides_may_be_given_in_several_places() -> None:
+    args = argument_parser().parse_args(["-opt", "a.yml", "--force_yml", "a=1", "b=2", "--force_yml", "c=3"])
+    assert args.force_yml == ["a=1", "b=2", "c=3"]
+
+
+def test_srun_is_as_good_as_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    given = {"SLURM_PROCID": "5", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "MASTER_ADDR": "node1"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert not is_first_rank("slurm")
+    as_torchrun(port=None)
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    assert [os.environ.pop(name) for name in names] == ["5", "8", "1", "node1", "29500"]

@@ -133,3 +133,17 @@ def test_the_hosts_hinge_would_not_train_a_relativistic_generator() -> None:
     total = criterion(real - fake.mean(), False) + criterion(fake - real.mean(), True)
     (gradient,) = torch.autograd.grad(total, fake)
     assert torch.allclose(gradient, torch.zeros(8), atol=1e-7)
+
+
+def test_ldl_has_finite_gradients_where_a_sample_is_flat() -> None:
+    from paragon_plugin.losses.ldl_loss import LDLLoss
+
+    g = torch.Generator().manual_seed(0)
+    target = torch.rand(2, 3, 16, 16, generator=g)
+    output = target + 0.1 * torch.randn(2, 3, 16, 16, generator=g)
+    output[1] = target[1]  # as at the first step of a network that starts at a good upscale
+    output.requires_grad_()
+    LDLLoss()(output, target, target + 0.01).backward()
+    assert output.grad is not None
+    assert output.grad.isfinite().all()
+    assert output.grad[0].abs().sum() > 0

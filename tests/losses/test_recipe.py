@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from training_parts import PERCEPTUAL
 
 from paragon_plugin.options import OptionError
 
@@ -128,6 +129,10 @@ def test_total_variation_looks_at_the_output_alone() -> None:
         ({"losses": [{"type": "GANFeatureMatchingLoss"}]}, "GANFeatureMatchingLoss needs a discriminator; use"),
         ({"losses": [{"type": "LDLLoss", "criterion": "l1"}]}, "LDLLoss cannot be built: criterion is set by"),
         ({"pixel_opt": "L1Loss"}, "train.pixel_opt: must be a block"),
+        (
+            {"losses": [{**PERCEPTUAL, "perceptual_weight": -0.1}]},
+            "perceptual_weight: PerceptualLoss takes no neg",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(train: dict[str, Any], message: str) -> None:

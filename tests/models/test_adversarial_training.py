@@ -109,3 +109,22 @@ def test_interrupted_and_resumed(short_options: Callable[..., Path], tmp_path: P
     for name in ("net_g", "net_d", "net_g_ema"):
         assert torch.equal(flat(whole, name), flat(second, name)), name
     assert second.losses.state_dict() == whole.losses.state_dict()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_loss_that_is_only_watched_takes_nothing_from_those_that_train(
+    short_options: Callable[..., Path], tmp_path: Path, enabled: bool
+) -> None:
+    """The discriminator's verdict is shared: looked at first by a loss of weight 0, it must keep its graph."""
+
+    def trained(gan: float, *watched: dict[str, Any]) -> torch.Tensor:
+        changes = {"train__gan_opt__loss_weight": gan, "train__dynamic_loss_scheduling__enabled": enabled}
+        losses = {"train__losses": list(watched)} if watched else {}
+        model = build(options_of(short_options(**{**ADVERSARIAL, **losses, **changes}), tmp_path), "ParagonGANModel")
+        train(model, batches(3))
+        return flat(model)
+
+    as_is = trained(0.1)
+    # Not equal: each look at the real images moves the discriminator's spectral norms on.
+    moved = (trained(0.1, {"type": "GANFeatureMatchingLoss", "loss_weight": 0}) - as_is).norm()
+    assert moved < 0.1 * (trained(1e-9) - as_is).norm()

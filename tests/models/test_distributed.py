@@ -31,6 +31,7 @@ def test_ranks_hold_identical_multipliers_and_weights(
     file = short_options(
         **RECIPES[recipe],
         num_gpu=0,
+        manual_seed=...,
         train__dynamic_loss_scheduling__baseline_iterations=8,
         train__dynamic_loss_scheduling__adaptation_threshold=0.0,
     )
@@ -46,6 +47,7 @@ def test_ranks_hold_identical_multipliers_and_weights(
     assert result.returncode == 0, result.stderr
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert first["own_l1"] != second["own_l1"]  # they did see different data
+    assert first["seed"] == second["seed"]  # drawn, for the file has none
     assert first["factors"] == second["factors"]
     assert first["factors"]["mse_loss"] != 1
     assert first["weights"] == second["weights"]

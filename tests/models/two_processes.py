@@ -31,6 +31,7 @@ def main(option_file: str, root: str) -> None:
         own.append(float((model.output - model.gt).abs().mean()))
     held = {
         "rank": rank,
+        "seed": options["manual_seed"],
         "size": detect_size(model.net_g)[0],
         "factors": dict(model.losses.last_step.factors),
         "log": model.get_current_log(),

@@ -39,3 +39,14 @@ def test_rewinding_drops_the_future_and_a_line_cut_off_by_a_kill(tmp_path: Path)
         file.write('{"iteration": 2, "ki')
     log.rewind(20)
     assert iterations(log.path) == [1, 20]
+
+
+def test_a_line_cut_off_by_a_kill_does_not_swallow_the_next(tmp_path: Path) -> None:
+    log = DecisionLog(tmp_path / "log.jsonl")
+    log.append([decision(1)])
+    with log.path.open("a") as file:
+        file.write('{"iteration": 2, "ki')
+    log.append([decision(3), decision(4)])
+    assert [line for line in log.path.read_text().splitlines() if line.endswith("}")] == [
+        json.dumps(decision(i).as_dict()) for i in (1, 3, 4)
+    ]

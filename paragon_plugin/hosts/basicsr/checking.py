@@ -15,6 +15,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from ...data.fault_tolerant_dataset import FaultTolerantDataset
 from ...losses.downloaded_weights import no_downloads
 from ...options import OptionError, parse_dynamic_loss_scheduling
 from ...report.run_log import RunLog
@@ -129,12 +130,14 @@ def _try_run(options: Options, problems: Problems) -> None:
     from basicsr.data import build_dataset
     from basicsr.models import build_model
 
+    state: dict[str, Any] | None = None
     with problems.collected():
-        load_resume_state(options)
+        state = load_resume_state(options)
     loaders: dict[str, Any] = {}
     for key, block in options["datasets"].items():
         with problems.collected(), host_refusals(f"datasets.{key}"):
-            loaders[key] = DataLoader(build_dataset(block))
+            dataset = FaultTolerantDataset(build_dataset(block), f"datasets.{key}", replace=key == "train")
+            loaders[key] = DataLoader(dataset)
     if "train" in loaders:
         with problems.collected():
             check_batch_fits(options, len(loaders["train"].dataset))
@@ -143,6 +146,8 @@ def _try_run(options: Options, problems: Problems) -> None:
         return
     with no_downloads(), host_refusals(f"model_type {options['model_type']}"):
         model = build_model(options)
+        if state:
+            model.resume_training(state)
     val_loaders = [loader for key, loader in loaders.items() if key != "train"]
     rehearse(options, model, loaders["train"], val_loaders, problems)
 

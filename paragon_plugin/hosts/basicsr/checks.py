@@ -338,7 +338,7 @@ def build_alone(block: str, network: Options) -> torch.nn.Module:
     options = {key: value for key, value in network.items() if key != "type"}
     name = network["type"] if network["type"] in ARCH_REGISTRY else f"{network['type']}_basicsr"
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             return ARCH_REGISTRY.get(name)(**options)
     except Exception as error:  # the host's architectures raise nearly anything on options they cannot use
         text = str(error).strip() or type(error).__name__

@@ -228,7 +228,7 @@ LOGGER: dict[str, Kind] = {
     "print_freq": whole(1),
     "save_checkpoint_freq": whole(1),
     "use_tb_logger": or_none(switch),
-    "keep_last": anything,
+    "keep_last": or_none(whole(1)),
     "wandb": or_none(block),
 }
 

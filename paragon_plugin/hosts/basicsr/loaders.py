@@ -59,7 +59,7 @@ def build_data(options: Options, seed: int) -> TrainingData:
 
     _end_workers_at_exit()
     block, world_size, rank = dict(options["datasets"]["train"]), options["world_size"], options["rank"]
-    images = FaultTolerantDataset(build_dataset(block), "datasets.train")
+    images = FaultTolerantDataset(_in_order(build_dataset(block)), "datasets.train")
     sampler = PlacedSampler(
         EnlargedSampler(images, world_size, rank, block.get("dataset_enlarge_ratio", 1)), world_size, rank
     )
@@ -88,6 +88,13 @@ def build_data(options: Options, seed: int) -> TrainingData:
         val_loaders,
         UnreadableImages("datasets.train", len(images), block.get("max_unreadable", MAX_UNREADABLE)),
     )
+
+
+def _in_order(dataset: Any) -> Any:
+    """The host lists a folder as the file system does; a copy of it, or another machine's, has another order."""
+    if isinstance(getattr(dataset, "paths", None), list):
+        dataset.paths.sort(key=lambda entry: sorted(entry.items()) if isinstance(entry, dict) else entry)
+    return dataset
 
 
 @functools.cache

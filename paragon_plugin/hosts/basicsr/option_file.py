@@ -6,6 +6,7 @@ An option file is data. No tag constructs an object, `--force_yml` takes values 
 import argparse
 import random
 import re
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ...options import OptionError, shown, whole_number
 from ...step_options import accumulation
 from . import known_options as known
 from .problems import FirstProblem, Problems
+from .ranks import as_torchrun, from_first_rank
 
 Options = dict[str, Any]
 
@@ -130,8 +132,13 @@ def argument_parser(prog: str | None = None) -> argparse.ArgumentParser:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the host's command-line flags to a parser."""
     add_file_arguments(parser)
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm"], default="none", help="job launcher")
+    add_launcher_arguments(parser)
     parser.add_argument("--auto_resume", action="store_true", help="go on from the newest checkpoint of this name")
+
+
+def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how the processes of a distributed run were started."""
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm"], default="none", help="job launcher")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
 
@@ -142,6 +149,7 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force_yml",
         nargs="+",
+        action="extend",
         default=[],
         metavar="KEY:KEY=VALUE",
         help="set options over the file's, for example train:ema_decay=0.999",
@@ -182,10 +190,11 @@ def load_options(
     from basicsr.utils import set_random_seed
 
     seed = options.get("manual_seed")
-    options["manual_seed"] = seed = random.randint(1, 10000) if seed is None else seed
+    # One for all ranks, though each draws its own: what training sees is keyed by it.
+    options["manual_seed"] = seed = from_first_rank(random.randint(1, 10000)) if seed is None else seed
     set_random_seed(seed + options["rank"])
 
-    options["auto_resume"] = args.auto_resume
+    options["auto_resume"] = is_train and args.auto_resume
     options["is_train"] = is_train
     if args.debug and not options["name"].startswith("debug"):
         options["name"] = f"debug_{options['name']}"
@@ -284,10 +293,12 @@ def _start_distributed(options: Options, launcher: str) -> None:
 
     options["dist"] = launcher != "none"
     if options["dist"]:
-        params = options.get("dist_params", {}) if launcher == "slurm" else {}
         try:
-            init_dist(launcher, **params)
-        except (KeyError, ValueError) as error:  # a variable that the launcher sets is missing
+            if launcher == "slurm":
+                as_torchrun((options.get("dist_params") or {}).get("port"))
+            init_dist("pytorch")
+        except (KeyError, ValueError, OSError, subprocess.CalledProcessError) as error:
+            # a variable that the launcher sets is missing, or its list of hosts
             tool = "torchrun" if launcher == "pytorch" else "srun"
             raise OptionError(f"--launcher {launcher}", f"must be started by {tool} ({error})") from error
     options["rank"], options["world_size"] = get_dist_info()

@@ -127,7 +127,9 @@ def _distributed_without_gpu() -> None:
         if torch.cuda.is_available():
             original(backend, **kwargs)
         else:
-            torch.distributed.init_process_group(backend="gloo", **kwargs)
+            from .ranks import PATIENCE
+
+            torch.distributed.init_process_group(backend="gloo", timeout=PATIENCE, **kwargs)
 
     init_dist_pytorch._paragon = True  # type: ignore[attr-defined]
     dist_util._init_dist_pytorch = init_dist_pytorch

@@ -1,10 +1,41 @@
 """What the ranks of a distributed run tell each other beside gradients; with one process all of it costs nothing."""
 
+import datetime
 import functools
+import os
+import subprocess
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+PATIENCE = datetime.timedelta(days=2)
+"""How long ranks wait for rank 0, which validates alone."""
+
+
+def is_first_rank(launcher: str) -> bool:
+    """Whether this process is rank 0, before anything distributed has begun."""
+    return launcher == "none" or os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+
+
+def as_torchrun(port: int | None) -> None:
+    """Give a process that srun started what torchrun would have given it.
+
+    Args:
+        port: Of rank 0; None for MASTER_PORT, or else 29500.
+
+    Raises:
+        KeyError: A variable that srun sets is missing.
+    """
+    given = os.environ
+    ours = {"RANK": given["SLURM_PROCID"], "WORLD_SIZE": given["SLURM_NTASKS"], "LOCAL_RANK": given["SLURM_LOCALID"]}
+    if "MASTER_ADDR" not in given:
+        hosts = subprocess.run(
+            ["scontrol", "show", "hostnames", given["SLURM_NODELIST"]], capture_output=True, text=True, check=True
+        )
+        ours["MASTER_ADDR"] = hosts.stdout.split()[0]
+    ours["MASTER_PORT"] = str(port or given.get("MASTER_PORT", 29500))
+    given.update(ours)
 
 
 def distributed() -> bool:
@@ -14,7 +45,7 @@ def distributed() -> bool:
 @functools.cache
 def _cpu_group() -> Any:
     """A group for plain values: over NCCL they would need the GPU and wait for it."""
-    return dist.group.WORLD if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
+    return dist.group.WORLD if dist.get_backend() == "gloo" else dist.new_group(backend="gloo", timeout=PATIENCE)
 
 
 def any_rank(value: bool) -> bool:

@@ -5,6 +5,8 @@ run of the same name is not moved aside for a run that cannot start. No random s
 """
 
 import contextlib
+import copy
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -55,8 +57,9 @@ def rehearse(
             with problems.collected():
                 item = first_item(f"datasets.{key}", loader.dataset)
                 check_pair(f"datasets.{key}", item, scale)
+                metrics = (options.get("val") or {}).get("metrics") or {}
+                check_references(f"datasets.{key}", item, metrics)
                 if "gt" in item and scale:
-                    metrics = (options.get("val") or {}).get("metrics") or {}
                     _try_metrics(metrics, item["gt"][..., : SIDE * scale, : SIDE * scale])
 
 
@@ -79,7 +82,7 @@ def first_item(path: str, dataset: Any) -> dict[str, Any]:
     if len(dataset) == 0:
         raise OptionError(path, "holds no image")
     try:
-        return dataset[0]
+        return _untouched(dataset)[0]
     except OptionError:
         raise
     except KeyError as error:
@@ -87,6 +90,14 @@ def first_item(path: str, dataset: Any) -> dict[str, Any]:
     except Exception as error:  # a dataset of the host raises nearly anything on an image it cannot use
         text = " ".join(str(a) for a in error.args) or type(error).__name__
         raise OptionError(path, f"cannot give its first item ({_source(dataset)}): {text}") from error
+
+
+def _untouched(dataset: Any) -> Any:
+    """A copy to take an item from: with its first one a dataset opens its database, which workers cannot be sent."""
+    try:
+        return copy.deepcopy(dataset)
+    except Exception:  # one that holds what cannot be copied cannot be sent either
+        return dataset
 
 
 def _source(dataset: Any) -> str:
@@ -105,6 +116,19 @@ def check_pair(path: str, item: dict[str, Any], scale: Any) -> None:
         raise OptionError(
             path, f"LR images must be 1/{scale} of HR: {where} is {tuple(lq)} for {tuple(gt)} (height, width)"
         )
+
+
+def check_references(path: str, item: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """Metrics that compare with HR images need a set that has them.
+
+    Raises:
+        OptionError: It has none.
+    """
+    from basicsr.utils.registry import METRIC_REGISTRY
+
+    for name, options in metrics.items():
+        if "gt" not in item and "img2" in inspect.signature(METRIC_REGISTRY.get(options["type"])).parameters:
+            raise OptionError(path, f"has no HR images, which val.metrics.{name} compares with; take a paired data set")
 
 
 def _try_losses(model: Any, item: dict[str, Any]) -> None:

@@ -39,6 +39,8 @@ def load_resume_state(options: Options) -> dict[str, Any] | None:
     options["path"]["resume_state"] = str(path)
     with contextlib.redirect_stdout(io.StringIO()) as said:
         check_resume(options, state["iter"])
+    for key in [key for key in options["path"] if key.startswith("param_key")]:
+        options["path"][key] = "params"  # ours have that level, whatever the file that the run began with had
     for line in said.getvalue().splitlines():
         logging.getLogger("basicsr").info(line, extra={"file_only": True})
     return state

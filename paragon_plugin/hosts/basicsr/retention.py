@@ -1,23 +1,13 @@
 """Which numbered checkpoints of a run stay on disk: `logger: keep_last: N`."""
 
+import logging
 import re
 from pathlib import Path
 
-from ...options import whole_number
 from .option_file import Options
 
 _NUMBERED = re.compile(r"(?:net_\w+_)?(\d+)\.(?:pth|state)")
 _LEFTOVER = re.compile(r"\.(?:net_\w+|\d+)\.(?:pth|state)\.\d+\.tmp")
-
-
-def keep_last(options: Options) -> int | None:
-    """The option `logger.keep_last`: numbered checkpoints that stay, None for all of them.
-
-    Raises:
-        OptionError: It is no whole number of at least 1.
-    """
-    value = options["logger"].get("keep_last")
-    return None if value is None else whole_number("logger.keep_last", value, 1)
 
 
 def rotate(options: Options, iteration: int) -> None:
@@ -27,7 +17,7 @@ def rotate(options: Options, iteration: int) -> None:
     judge. States go before networks, so that a kill in between leaves no state without its networks.
     `net_g_best.pth` and `net_g_latest.pth` have no number.
     """
-    number = keep_last(options)
+    number = options["logger"].get("keep_last")
     if number is None:
         return
     states, models = Path(options["path"]["training_states"]), Path(options["path"]["models"])
@@ -37,6 +27,14 @@ def rotate(options: Options, iteration: int) -> None:
         for path in folder.iterdir():
             if 0 <= _iteration(path) < oldest:
                 path.unlink(missing_ok=True)
+
+
+def set_aside_newer(options: Options, iteration: int) -> None:
+    """Rename the states of a branch that was left by going back to an iteration, so that none is resumed from."""
+    for path in Path(options["path"]["training_states"]).glob("*.state"):
+        if _iteration(path) > iteration:
+            path.replace(path.with_name(f"{path.name}.set_aside"))
+            logging.getLogger("basicsr").info(f"Going on from iteration {iteration:,}: {path} is set aside.")
 
 
 def remove_leftovers(options: Options) -> None:

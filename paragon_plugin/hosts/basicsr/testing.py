@@ -4,17 +4,18 @@ An option file for testing is the host's: `datasets` (`test_1: ...`), `network_g
 """
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
+from ...data.fault_tolerant_dataset import FaultTolerantDataset
 from ...options import OptionError
 from ...report.reference_upscalers import reference_metrics
 from ...report.run_log import RunLog
 from .checks import check_folders, check_known, check_metrics, check_network, check_pretrained
 from .option_file import Options, load_options
 from .problems import FirstProblem
-from .rehearsal import check_pair, first_item
+from .ranks import is_first_rank
+from .rehearsal import check_pair, check_references, first_item
 from .training import ValidationResult, host_refusals
 
 
@@ -38,7 +39,7 @@ def test(args: argparse.Namespace, root_path: str) -> tuple[Options, list[Valida
     from basicsr.utils import get_env_info, get_time_str, make_exp_dirs
     from basicsr.utils.options import dict2str
 
-    log = RunLog(live=False, main_process=os.environ.get("RANK", "0") == "0")
+    log = RunLog(live=False, main_process=is_first_rank(args.launcher))
     options = load_options(args, root_path, is_train=False)
     _check(options)
     log.logger.info(get_env_info(), extra={"file_only": True})
@@ -47,11 +48,13 @@ def test(args: argparse.Namespace, root_path: str) -> tuple[Options, list[Valida
     for key, block in sorted(options["datasets"].items()):
         path = f"datasets.{key}"
         with host_refusals(path):
-            dataset = build_dataset(block)
+            dataset = FaultTolerantDataset(build_dataset(block), path, replace=False)
             loader = build_dataloader(
                 dataset, block, num_gpu=options["num_gpu"], dist=options["dist"], seed=options["manual_seed"]
             )
-        check_pair(path, first_item(path, dataset), options.get("scale"))
+        item = first_item(path, dataset)
+        check_pair(path, item, options.get("scale"))
+        check_references(path, item, options["val"]["metrics"])
         loaders.append(loader)
     with host_refusals(f"model_type {options['model_type']}"):
         model = build_model(options)
@@ -59,17 +62,19 @@ def test(args: argparse.Namespace, root_path: str) -> tuple[Options, list[Valida
         make_exp_dirs(options)
     except OSError as error:
         raise OptionError(str(error.filename), f"cannot be written: {error.strerror}") from error
-    log.open(Path(options["path"]["log"]) / f"test_{options['name']}_{get_time_str()}.log")
+    first = options["rank"] == 0  # the only one that makes folders
+    log.open(Path(options["path"]["log"]) / f"test_{options['name']}_{get_time_str()}.log" if first else None)
     return options, [_test_on(loader, model, options) for loader in loaders]
 
 
 def _test_on(loader: Any, model: Any, options: Options) -> ValidationResult:
     model.validation(loader, current_iter=options["name"], tb_logger=None, save_img=options["val"]["save_img"])
+    metrics = (options["val"].get("metrics") or {}) if options["rank"] == 0 else {}
     return ValidationResult(
         dataset=loader.dataset.opt["name"],
         images=len(loader.dataset),
         metrics=dict(getattr(model, "metric_results", {})),
-        reference=reference_metrics(loader, options["val"].get("metrics") or {}, options.get("scale", 1)),
+        reference=reference_metrics(loader, metrics, options.get("scale", 1)),
     )
 
 
@@ -94,7 +99,5 @@ def _check(options: Options) -> None:
             raise OptionError(f"{path}.name", f"must be a name, is {dataset.get('name')!r}")
         check_folders(path, dataset)
     options["val"] = val = {"save_img": False, "suffix": None, **(options.get("val") or {})}
-    metrics = val.get("metrics") or {}
-    if not isinstance(metrics, dict):
-        raise OptionError("val.metrics", f"must be a block of metrics, is {metrics!r}")
-    check_metrics(metrics, FirstProblem())
+    val["metrics"] = val.get("metrics") or {}
+    check_metrics(val["metrics"], FirstProblem())

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ...atomic_file import atomic_file
 from ...options import OptionError, RunError
 from ...report.progress import ProgressLine, on_a_terminal
 from ...report.run_log import RunLog
@@ -22,9 +23,10 @@ from ...scheduling import NonFiniteLossError
 from .checks import check_training_options
 from .loaders import TrainingData, build_data
 from .option_file import Options, load_options
+from .ranks import is_first_rank
 from .rehearsal import check_batch_fits, rehearse
 from .resume import load_resume_state, numbered_states
-from .retention import keep_last, remove_leftovers, rotate
+from .retention import remove_leftovers, rotate, set_aside_newer
 from .stopping import Stop
 from .validation import ValidationResult, final_results, validate
 
@@ -99,14 +101,13 @@ def _prepare(args: argparse.Namespace, root_path: str) -> _Run | TrainingResult:
     from basicsr.utils import get_env_info
     from basicsr.utils.options import dict2str
 
-    main_process = os.environ.get("RANK", "0") == "0" or args.launcher == "none"
+    main_process = is_first_rank(args.launcher)
     live = on_a_terminal() and main_process
     log = RunLog(live=live, main_process=main_process)
     options = load_options(args, root_path, is_train=True)
     options["root_path"] = root_path
     options["auto_resume"] |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0  # torchrun started us again
     check_training_options(options)
-    keep_last(options)
     torch.backends.cudnn.benchmark = True
     log.logger.info(get_env_info(), extra={"file_only": True})
     log.logger.info(dict2str(options), extra={"file_only": True})
@@ -155,22 +156,22 @@ def _open_folders(run: _Run, args: argparse.Namespace) -> Any:
     """Make the run's folders, its log file and its TensorBoard writer; returns the writer or None."""
     from basicsr.train import init_tb_loggers
     from basicsr.utils import get_time_str, make_exp_dirs, mkdir_and_rename
-    from basicsr.utils.options import copy_opt_file
 
     options = run.options
-    if run.resume_state is None:
-        try:
+    first = options["rank"] == 0
+    try:
+        text = Path(args.opt).read_text(encoding="utf-8")  # now: it may stand in the folder that is moved aside
+        if run.resume_state is None:
             make_exp_dirs(options)
-            if options["logger"].get("use_tb_logger") and "debug" not in options["name"] and options["rank"] == 0:
+            if options["logger"].get("use_tb_logger") and "debug" not in options["name"] and first:
                 mkdir_and_rename(str(Path(options["root_path"]) / "tb_logger" / options["name"]))
-        except OSError as error:
-            raise OptionError(str(error.filename), f"cannot be written: {error.strerror}") from error
-    if options["rank"] == 0:
-        copy_opt_file(args.opt, options["path"]["experiments_root"])
-        run.log.open(Path(options["path"]["log"]) / f"train_{options['name']}_{get_time_str()}.log")
-    else:
-        run.log.open(None)
-    return init_tb_loggers(options)
+        if first:
+            with atomic_file(Path(options["path"]["experiments_root"]) / Path(args.opt).name) as file:
+                file.write(text.encode())
+        run.log.open(Path(options["path"]["log"]) / f"train_{options['name']}_{get_time_str()}.log" if first else None)
+        return init_tb_loggers(options)
+    except OSError as error:
+        raise OptionError(str(error.filename), f"cannot be written: {error.strerror}") from error
 
 
 def _loop(run: _Run, tb_logger: Any) -> TrainingResult:
@@ -187,6 +188,7 @@ def _loop(run: _Run, tb_logger: Any) -> TrainingResult:
         logging.getLogger("basicsr").info(f"Resuming from iteration {run.iteration:,} (epoch {run.epoch}).")
         if options["rank"] == 0:
             remove_leftovers(options)
+            set_aside_newer(options, run.iteration)
     messages = MessageLogger(options, run.iteration + 1, tb_logger)
     data_timer, iter_timer = AvgTimer(), AvgTimer()
     started = time.monotonic()
