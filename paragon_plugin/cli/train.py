@@ -27,15 +27,9 @@ def run(args: argparse.Namespace) -> int:
 
     paragon_plugin.install()
     from ..hosts.basicsr.training import train
-    from ..options import RunError
     from ..report.summary import closing_summary
-    from ..scheduling import NonFiniteLossError
 
-    try:
-        result = train(args, os.getcwd())
-    except (NonFiniteLossError, RunError) as error:
-        print(f"paragon train: {error}", file=sys.stderr)
-        return 1
+    result = train(args, os.getcwd())
     if result.already_finished:
         if result.options["rank"] == 0:
             name, iteration = result.options["name"], f"{result.iteration:,}"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .run_history import RunHistory
+from .run_history import LoggedDecision, RunHistory
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Calibration:
     factor: float
     multiplier: float | None
     """What the factor has become since, over the calibration."""
+    easing: bool
+    """When the weight was last logged the calibration was still easing in; `multiplier` then says nothing of drift."""
     base_weight: float | None
     weight: float | None
 
@@ -42,8 +44,19 @@ def calibrations(run: RunHistory) -> list[Calibration]:
                 share=shares[loss][-1][1] if loss in shares else None,
                 factor=factor,
                 multiplier=weight / (base * factor) if weight is not None and base and factor else None,
+                easing=decision is not None and loss in weights and weights[loss][-1][0] < _eased_in(run, decision),
                 base_weight=base,
                 weight=weight,
             )
         )
     return rows
+
+
+def baseline_iterations(run: RunHistory) -> int | None:
+    """Iterations for which a loss is watched before its weight moves; None where the log does not tell."""
+    return next((int(float(value)) for name, value, _ in run.parameters if name == "baseline_iterations"), None)
+
+
+def _eased_in(run: RunHistory, decision: LoggedDecision) -> int:
+    """The iteration at which a calibration has its full effect: it eases in over as many as the loss was watched."""
+    return decision.iteration + (baseline_iterations(run) or decision.iteration)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from .drawing import Dot, Drawing, Line, Pill, Text, pill_width
 from .log_reading import Points
@@ -56,11 +57,12 @@ class Chart:
     series: list[Series]
     form: Callable[[float], str]
     """A value in words, for the read-out."""
-    axis: Callable[[float], str] | None = None
-    """A value in words for the axis. Default: `form`."""
+    bare: bool = False
+    """Bare numbers on a linear axis, with the digits that tell its steps apart, instead of `form`."""
     levels: list[Level] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     log: bool = False
+    """A logarithmic axis; values of 0 and below have no place on it and are not drawn."""
     bounds: tuple[float, float] | None = None
     """Range of the vertical axis. Default: what there is to show."""
     last: int | None = None
@@ -74,9 +76,11 @@ class Chart:
     @property
     def ticks(self) -> list[tuple[float, str]]:
         """Values with grid lines, and their words."""
-        low, high = self.span
-        words = self.axis or self.form
-        return [(value, words(value)) for value in (_log_ticks(low, high) if self.log else _ticks(low, high, 5))]
+        values = _log_ticks(*self.span) if self.log else _ticks(*self.span, 5)
+        if self.bare and not self.log:
+            digits = _digits(values)
+            return [(value, f"{value:,.{digits}f}") for value in values]
+        return [(value, self.form(value)) for value in values]
 
     @property
     def left(self) -> float:
@@ -141,6 +145,9 @@ def draw(chart: Chart, size: tuple[int, int]) -> Drawing:
             part = (value - low) / (high - low)
         return height - BOTTOM - (height - TOP - BOTTOM) * min(max(part, -0.02), 1.02)
 
+    def places(points: Points) -> list[tuple[float, float]]:
+        return [(x(iteration), y(value)) for iteration, value in points if value > 0 or not chart.log]
+
     add = drawing.shapes.append
     for value, words in chart.ticks:
         add(Line([(left, y(value)), (width - RIGHT, y(value))], "grid"))
@@ -155,10 +162,10 @@ def draw(chart: Chart, size: tuple[int, int]) -> Drawing:
         add(Line([(x(mark.iteration), TOP), (x(mark.iteration), height - BOTTOM)], mark.ink, 1, 2, faint=True))
     _add_levels(drawing, chart, y, width)
     for series in chart.series:
-        raw = [(x(i), y(v)) for i, v in series.raw]
+        raw = places(series.raw)
         if raw:
             add(Line(raw, series.ink, 1.2, faint=True))
-        points = [(x(i), y(v)) for i, v in series.points]
+        points = places(series.points)
         if len(points) > 1:
             add(Line(points, series.ink, 2.2, series.dash))
         if len(points) <= 24 and not series.dash:
@@ -222,6 +229,12 @@ def _ticks(low: float, high: float, about: int) -> list[float]:
     step *= next(factor for factor in (1, 2, 2.5, 5, 10) if (high - low) / (step * factor) <= about)
     first = math.ceil(low / step - 1e-9)
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _digits(ticks: Sequence[float]) -> int:
+    """Digits after the point that the step between ticks has."""
+    step = min((b - a for a, b in pairwise(ticks)), default=1.0)
+    return next((digits for digits in range(12) if abs(round(step, digits) - step) < 1e-6 * step), 12)
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

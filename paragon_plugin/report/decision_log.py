@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..atomic_file import atomic_file
 from ..scheduling.decisions import Decision
 
 FILE_NAME = "loss_schedule.jsonl"
@@ -37,9 +38,8 @@ class DecisionLog:
         if not self.path.is_file():
             return
         kept = [line for line in self.path.read_text("utf-8").splitlines() if _iteration(line) <= iteration]
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(line + "\n" for line in kept), "utf-8")
-        os.replace(temporary, self.path)
+        with atomic_file(self.path) as file:
+            file.write("".join(line + "\n" for line in kept).encode())
 
 
 def _iteration(line: str) -> float:

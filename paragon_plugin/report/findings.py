@@ -1,35 +1,25 @@
-"""What a run amounts to, in sentences: did it train, is it better than classical upscaling, what did the scheduler do
-and why, was anything out of the ordinary.
+"""What a run amounts to, in sentences: did it train, is it better than classical upscaling; with what the scheduler did
+and what was out of the ordinary from files of their own.
 """
 
 import datetime
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
 
-from ..options import DynamicLossScheduling, Role
-from ..scheduling.decisions import percent
-from ..scheduling.roles import TYPICAL_SHARES
-from ..scheduling.shares import within_tolerance
-from .calibration_table import Calibration, calibrations
+from ..options import BLOCK, DynamicLossScheduling
+from ..scheduling.roles import role_of
+from .events import events
+from .finding import Finding, Tone
+from .incident_finding import incident_finding
 from .log_reading import Points
 from .run_history import RunHistory
+from .scheduler_finding import scheduler_finding
 from .standings import Standing, label, standings
 
-Tone = Literal["good", "bad", "plain"]
+SEVERAL = 3
+"""So many skipped steps in a row, at the end of what a run tells, are no accident."""
 
-MOVED = 0.05
-"""A multiplier within this of 1 has stayed where it was."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A question a reader has, with the answer: one word or two, then sentences."""
-
-    question: str
-    verdict: str
-    answer: str
-    tone: Tone = "plain"
+DISCRIMINATOR = ("d_real", "d_fake")
+"""The discriminator's own losses, as the host logs them: they say nothing of the network."""
 
 
 def findings(run: RunHistory) -> list[Finding]:
@@ -43,13 +33,25 @@ def findings(run: RunHistory) -> list[Finding]:
 def training_finding(run: RunHistory) -> Finding:
     """Whether metrics rose or losses fell, and how far the run went."""
     evidence, trained = _progress(run)
-    if run.state == "silent" and run.decisions and run.decisions[-1].kind == "nonfinite":
-        evidence, trained = "At the end its losses were NaN or infinite at every step.", False
-        said = f"It reached iteration {run.iteration:,}{f' of {run.total:,}' if run.total else ''}. {evidence}"
+    if run.state == "silent" and (skipped := _skipped_at_the_end(run)):
+        said = f"It reached iteration {run.iteration:,}{f' of {run.total:,}' if run.total else ''}. "
+        said += f"The last {skipped} steps it tells of were skipped: their losses were NaN or infinite."
         return Finding("Did it train?", "No.", said, "bad")
-    verdict = {True: "Yes.", False: "Not visibly.", None: "Too early to say."}[trained]
+    verdict = {True: "Yes.", False: "Not visibly.", None: "Unknown." if evidence else "Too early to say."}[trained]
     tone: Tone = "good" if trained else "bad" if trained is False else "plain"
     return Finding("Did it train?", verdict, " ".join(filter(None, [_extent(run), evidence])), tone)
+
+
+def _skipped_at_the_end(run: RunHistory) -> int:
+    """How many steps in a row were skipped just before a run fell silent; 0 where it went on, or they were few."""
+    if not run.decisions:
+        return 0
+    last = events(run)[-1]
+    steps = len(last.decisions)
+    limit = run.options.get(f"{BLOCK}.max_nonfinite_steps", DynamicLossScheduling(enabled=True).max_nonfinite_steps)
+    several = min(SEVERAL, int(float(limit)) - 1)  # the step that reaches the limit ends the run and is no decision
+    at_the_end = last.kinds == ["nonfinite"] and last.last + 1 >= run.iteration
+    return steps if at_the_end and steps >= several else 0
 
 
 def _extent(run: RunHistory) -> str:
@@ -84,11 +86,15 @@ def _progress(run: RunHistory) -> tuple[str, bool | None]:
     totals = _total_loss(run)
     if len(totals) < 4:
         return "", None
+    # The scheduler skips a step with NaN; without it the first one is there to stay.
+    if not any(math.isfinite(value) for _, value in (totals if run.scheduled else totals[-1:])):
+        return "Its losses are not finite numbers.", False
+    totals = [point for point in totals if math.isfinite(point[1])]
     part = max(1, len(totals) // 5)
     early = sum(value for _, value in totals[:part]) / part
     late = sum(value for _, value in totals[-part:]) / part
-    if not math.isfinite(early + late) or early <= 0:
-        return "Its losses are not finite numbers.", False
+    if early <= 0 or late <= 0:
+        return "The sum of its losses is not above 0, so it cannot tell.", None
     ratio = late / early
     if ratio < 1:
         return f"The sum of its losses fell by {100 * (1 - ratio):.0f} %.", True
@@ -96,7 +102,13 @@ def _progress(run: RunHistory) -> tuple[str, bool | None]:
 
 
 def _total_loss(run: RunHistory) -> Points:
-    series = [dict(points) for points in run.under("losses/l_").values()]
+    """Sum of the losses that fall when the network gets better: an adversarial one follows its discriminator."""
+    roles = {loss: role for loss, (role, _) in run.recipe.items()}
+    series = [
+        dict(points)
+        for loss, points in run.under("losses/l_").items()
+        if loss not in DISCRIMINATOR and roles.get(loss, role_of(loss)) != "adversarial"
+    ]
     common = sorted(set.intersection(*map(set, series))) if series else []
     return [(iteration, sum(values[iteration] for values in series)) for iteration in common]
 
@@ -137,127 +149,6 @@ def comparison_finding(run: RunHistory) -> Finding:
 
 def _side(standing: Standing, other: float) -> str:
     return "better than" if standing.gain(other) >= 0 else "worse than"
-
-
-# -- the scheduler -------------------------------------------------------------------------------------------------
-
-
-WHY = {
-    "baseline": "The weights are taken to be tuned (target: baseline): it aims at the parts that were measured, kept "
-    "between a floor and a ceiling.",
-    "weights": "It aims at the parts that the option file's weights spell out (target: weights).",
-    "explicit": "It aims at the parts that the option file asks for.",
-}
-
-
-def target_rule(run: RunHistory) -> str:
-    """Which rule gave the targets, `auto`, `baseline`, `weights` or `explicit`; empty for the other signals."""
-    block = "train.dynamic_loss_scheduling."
-    if run.options.get(block + "signal", "gradient") != "gradient" or not run.options:
-        return ""
-    if any(path.startswith(block + "target.") for path in run.options):
-        return "explicit"
-    target = run.options.get(block + "target", "None")
-    if target != "None":
-        return target
-    return "auto" if run.options.get(block + "auto_calibrate") == "True" else "baseline"
-
-
-def scheduler_finding(run: RunHistory) -> Finding:
-    """What it measured, what it set, why, and what has moved since."""
-    question = "What did the loss scheduler do, and why?"
-    if not run.scheduled:
-        return Finding(question, "It was off.", "The losses were summed with the option file's constant weights.")
-    rows = [row for row in calibrations(run) if row.measured is not None and row.target is not None]
-    if not rows:
-        going = "is still" if run.state == "running" else "was still"
-        said = f"It {going} measuring what part of each update comes from each loss."
-        return Finding(question, "Nothing yet.", said)
-    measured = " and ".join(f"{row.loss} made {percent(row.measured or 0)}" for row in rows)
-    given = " and ".join(f"{row.loss} {percent(row.target or 0)}" for row in rows)
-    last = max(row.iteration or 0 for row in rows)
-    changed = any(abs(math.log(row.factor)) > 0.01 for row in rows if row.factor > 0)
-    why = _typical(run, rows) if target_rule(run) == "auto" else WHY.get(target_rule(run), "")
-    said = [f"It measured until iteration {last:,}: {measured} of each update to the network."]
-    if changed:
-        said.append(f"It then re-weighted the losses to give {given}.")
-    else:
-        said.append("That is where they should be, so it kept the weights.")
-    said += [why, _drift(run)]
-    if changed:
-        said.append(
-            "Whether that helped, one run cannot tell: train with 'enabled: false' too and compare the two reports."
-        )
-    verdict = "It re-balanced the losses." if changed else "It kept the weights."
-    return Finding(question, verdict, " ".join(filter(None, said)))
-
-
-def _typical(run: RunHistory, rows: list[Calibration]) -> str:
-    """The rule `auto` with this run's numbers; empty where the log does not tell the roles."""
-    block = "train.dynamic_loss_scheduling."
-    known: dict[str, Role] = {str(role): role for role in get_args(Role)}
-    roles: dict[str, Role] = {row.loss: known[row.role] for row in rows if row.role in known}
-    if len(roles) < max(len(rows), 2):
-        return ""
-    typical: dict[Role, float] = {
-        role: float(run.options.get(f"{block}typical_shares.{role}", TYPICAL_SHARES[role])) for role in known.values()
-    }
-    tolerance = float(run.options.get(block + "share_tolerance", DynamicLossScheduling(enabled=True).share_tolerance))
-    usual = within_tolerance({row.loss: row.measured or 1e-9 for row in rows}, roles, tolerance=1, typical=typical)
-    shares = " and ".join(f"{loss} {percent(share)}" for loss, share in usual.items())
-    return (
-        f"Typical for losses of these kinds is {shares}. Proportions within a factor of {tolerance:g} of that count as "
-        "your choice and are kept; proportions further off count as a mistake of scale and are brought to that limit."
-    )
-
-
-def _drift(run: RunHistory) -> str:
-    known = [row for row in calibrations(run) if row.multiplier]
-    moved = [row for row in known if abs((row.multiplier or 1) - 1) > MOVED]
-    if not known:
-        return ""
-    if not moved:
-        return (
-            "Since then the shares, which it measures anew at every step, have held by themselves; the weights have "
-            "hardly moved."
-        )
-    parts = [f"{row.loss}'s weight by x {row.multiplier:.3g}" for row in moved]
-    return f"To hold those shares as training went on it has since changed {' and '.join(parts)}."
-
-
-# -- incidents -----------------------------------------------------------------------------------------------------
-
-INCIDENTS = {
-    "nonfinite": "step(s) with NaN or infinity skipped",
-    "corrected": "time(s) the losses grew or varied strongly and the scheduler became more cautious",
-    "guard_rail": "time(s) an adversarial loss was held at its limit",
-}
-
-
-def incident_finding(run: RunHistory) -> Finding:
-    """Everything out of the ordinary, counted."""
-    parts = []
-    for kind, words in INCIDENTS.items():
-        iterations = [decision.iteration for decision in run.decisions if decision.kind == kind]
-        if iterations:
-            where = f"iteration {iterations[0]:,}" + (f" to {iterations[-1]:,}" if len(iterations) > 1 else "")
-            parts.append(f"{len(iterations)} {words} ({where})")
-    if run.resumed_from:
-        parts.append(f"resumed from iteration {', '.join(f'{i:,}' for i in run.resumed_from)}")
-    if run.state == "silent":
-        parts.append("it ended without closing words")
-    if run.warnings:
-        parts.append(f"{len(run.warnings)} warning{'s' * (len(run.warnings) > 1)} in the log")
-    if not parts:
-        return Finding("Any incidents?", "None.", "No NaN, no instability, no warnings.", "good")
-    serious = run.state == "silent" or any(d.kind in ("nonfinite", "corrected") for d in run.decisions)
-    text = "; ".join(parts)
-    return Finding(
-        "Any incidents?",
-        "Yes." if serious else "Minor.",
-        text[0].upper() + text[1:] + ".",
-        "bad" if serious else "plain",
-    )
 
 
 def duration(seconds: float) -> str:

@@ -60,7 +60,7 @@ def read_training_log(path: Path) -> TrainingLog:
     text = text[: text.rfind("\n") + 1]
     log = TrainingLog()
     heads = list(_ENTRY.finditer(text))
-    for head, following in zip(heads, [*heads[1:], None], strict=True):
+    for head, following in zip(heads, [*heads[1:], None], strict=False):  # a file without entries: None alone
         body = text[head.end() : following.start() if following else len(text)].rstrip("\n")
         when = datetime.strptime(head[1], "%Y-%m-%d %H:%M:%S")
         log.began = log.began or when

@@ -125,12 +125,16 @@ for (const figure of document.querySelectorAll("figure[data-chart]")) {
       const x = (event.clientX - box.left) / box.width * width;
       const part = (x - chart.left) / (width - chart.left - chart.right);
       if (part < -0.03 || part > 1.03) { hide(); return; }
-      const first = chart.series.find(points => points.length > 2) || chart.series[0];
+      const first = chart.series.find(points => points.length > 2) || chart.series.find(points => points.length);
+      if (!first) return;
       const iteration = nearest(first, part * chart.end)[0];
       const place = chart.left + iteration / chart.end * (width - chart.left - chart.right);
       line.setAttribute("x1", place); line.setAttribute("x2", place); line.setAttribute("visibility", "visible");
       at.textContent = "iteration " + iteration.toLocaleString("en");
-      values.forEach((value, number) => { value.textContent = " " + nearest(chart.series[number], iteration)[1]; });
+      values.forEach((value, number) => {
+        const points = chart.series[number];
+        if (points.length) value.textContent = " " + nearest(points, iteration)[1];
+      });
     };
     const hide = () => {
       line.setAttribute("visibility", "hidden"); at.textContent = rest[0];

@@ -1,11 +1,12 @@
 """The file that a run's first validation leaves for its report: see `validation_record`, which writes it."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ..atomic_file import atomic_file
 
 FOLDER = "report"
 FILE_NAME = "references.json"
@@ -49,6 +50,5 @@ def read_records(path: Path) -> dict[str, SetRecord]:
 def write_records(path: Path, records: Mapping[str, SetRecord]) -> None:
     """Write the file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({name: asdict(record) for name, record in records.items()}, indent=1), "utf-8")
-    os.replace(temporary, path)
+    with atomic_file(path) as file:
+        file.write(json.dumps({name: asdict(record) for name, record in records.items()}, indent=1).encode())

@@ -10,7 +10,6 @@ from .drawing import SERIES_INKS
 from .events import events
 from .run_history import RunHistory
 from .standings import label, standings
-from .summary import metric_text
 
 SMOOTH_FROM = 12
 MOST_MARKS = 40
@@ -38,7 +37,7 @@ def metric_charts(runs: Sequence[RunHistory]) -> list[Chart]:
                 series=series,
                 levels=[Level(name, value) for name, value in levels.items()],
                 form=standing.form,
-                axis=metric_text,
+                bare=True,
                 last=_end(runs),
             )
         )
@@ -94,22 +93,23 @@ def factor_chart(run: RunHistory, marks: Sequence[Mark], end: int) -> Chart | No
             points = [(min(1, row.iteration), 1.0), (row.iteration, 1.0), *points]
         series.append(Series(loss, thinned(points), ink))
     relative = all(row.base_weight for row in rows.values())
+    log, left_out = _logarithmic(series)
     return Chart(
         key="multipliers",
         title="What the scheduler multiplies each weight by" if relative else "Weight of each loss",
         caption="x 1 is the option file's own weight. A step is a calibration, which corrects the weight's unit; slow "
-        "movement after it follows the drift of training.",
+        f"movement after it follows the drift of training.{left_out}",
         series=series,
         levels=[Level("", 1.0)] if relative else [],
         marks=list(marks),
         form=(lambda value: f"x {short(value)}") if relative else short,
-        log=True,
+        log=log,
         last=end,
     )
 
 
 def loss_chart(run: RunHistory, marks: Sequence[Mark], end: int) -> Chart | None:
-    """Every loss's value with its weight from the option file, on a logarithmic axis."""
+    """Every loss's value with its weight from the option file, on a logarithmic axis where each has values for one."""
     known = run.under("losses/l_")
     if not known:
         return None
@@ -120,15 +120,18 @@ def loss_chart(run: RunHistory, marks: Sequence[Mark], end: int) -> Chart | None
         smooth = len(points) >= SMOOTH_FROM
         series.append(Series(loss, smoothed(points) if smooth else points, ink[loss], raw=points if smooth else []))
     noise = " Faint: as logged; bold: smoothed." if any(s.raw for s in series) else ""
+    log, left_out = _logarithmic(series)
+    axis = ", on a logarithmic axis" if log else ""
     return Chart(
         key="losses",
         title="Losses",
-        caption="Lower is better; with the option file's weights, on a logarithmic axis. Each value is of one batch, "
-        f"and batches differ much: the validation above is the better judge.{noise}",
+        caption=f"Lower is better; with the option file's weights{axis}. Each value is of one batch, "
+        f"and batches differ much: the validation above is the better judge.{noise}{left_out}",
         series=series,
         marks=list(marks),
         form=short,
-        log=True,
+        bare=True,
+        log=log,
         last=end,
     )
 
@@ -161,13 +164,13 @@ def run_charts(run: RunHistory, marks: Sequence[Mark], end: int) -> list[Chart]:
 
 
 def with_common_spans(charts: Sequence[Sequence[Chart]]) -> list[list[Chart]]:
-    """The same charts with the same vertical axis wherever runs have one of the same name."""
-    spans: dict[str, tuple[float, float]] = {}
+    """The same charts with the same vertical axis wherever runs have one of the same name and kind of axis."""
+    spans: dict[tuple[str, bool], tuple[float, float]] = {}
     for chart in (chart for column in charts for chart in column):
         low, high = chart.span
-        before = spans.get(chart.key, (low, high))
-        spans[chart.key] = (min(low, before[0]), max(high, before[1]))
-    return [[replace(chart, bounds=spans[chart.key]) for chart in column] for column in charts]
+        before = spans.get((chart.key, chart.log), (low, high))
+        spans[chart.key, chart.log] = (min(low, before[0]), max(high, before[1]))
+    return [[replace(chart, bounds=spans[chart.key, chart.log]) for chart in column] for column in charts]
 
 
 def inks(run: RunHistory) -> dict[str, str]:
@@ -186,6 +189,18 @@ def event_marks(run: RunHistory, prefix: str = "") -> list[Mark]:
         Mark(event.iteration, event.number, f"{prefix}event-{event.number}", "s4" if event.serious else "mark")
         for event in known
     ]
+
+
+def _logarithmic(series: Sequence[Series]) -> tuple[bool, str]:
+    """Whether a logarithmic axis suits curves, and what to say of values that it has no place for.
+
+    It does not where a curve has no value above 0.
+    """
+    curves = [[value for _, value in [*s.points, *s.raw]] for s in series]
+    if any(values and max(values) <= 0 for values in curves):
+        return False, ""
+    left_out = any(value <= 0 for values in curves for value in values)
+    return True, " Values of 0 and below have no place on this axis and are left out." if left_out else ""
 
 
 def _end(runs: Sequence[RunHistory]) -> int:

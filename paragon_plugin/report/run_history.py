@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from ..options import OptionError
+from ..options import BLOCK, OptionError
 from .decision_log import FILE_NAME as DECISIONS
 from .event_files import read_scalars
 from .log_reading import Points, TrainingLog, read_training_log
@@ -72,8 +72,9 @@ class RunHistory:
 
     @property
     def scheduled(self) -> bool:
-        """Whether the loss scheduler was on."""
-        return bool(self.decisions or self.recipe or self.under("loss_shares/"))
+        """Whether the loss scheduler was on. The options tell where the run ended before it did anything."""
+        on = self.options.get(f"{BLOCK}.enabled") == "True"
+        return bool(on or self.decisions or self.recipe or self.under("loss_shares/"))
 
 
 def find_run(argument: str) -> Path:
@@ -104,7 +105,7 @@ def read_run(folder: Path, now: float | None = None) -> RunHistory:
     """
     folder = folder.resolve()
     files = sorted(folder.glob("train_*.log"), key=lambda file: file.name[-19:])  # names end in date and time
-    logs = [read_training_log(file) for file in files]
+    logs = [log for log in map(read_training_log, files) if log.began]  # one without entries tells nothing
     newest = logs[-1] if logs else TrainingLog()
     series = _series(logs, read_scalars(_event_folder(folder)))
     reached = max((points[-1][0] for points in series.values() if points), default=0)

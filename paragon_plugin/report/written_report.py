@@ -1,11 +1,11 @@
 """Writes the report of one run or two: an HTML file, and its pictures as PNG files in a folder beside it."""
 
-import os
 import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..atomic_file import atomic_file
 from ..options import OptionError
 from .charts import draw_titled
 from .crops import strip_png, strips
@@ -59,10 +59,9 @@ def _file_name(text: str) -> str:
 
 def _write(path: Path, data: bytes) -> None:
     """A file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        with atomic_file(path) as file:
+            file.write(data)
     except OSError as error:
         raise OptionError(str(path), f"cannot be written: {error.strerror or error}") from error

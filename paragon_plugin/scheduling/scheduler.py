@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..options import DynamicLossScheduling, OptionError, suggestion
+from ..options import DynamicLossScheduling, OptionError, RunError, suggestion
 from .adversarial_limit import adversarial_limits
 from .auto_calibration import AutoCalibration
 from .calibration import Parameters
@@ -44,7 +44,7 @@ DECIDE_TARGETS = (
 SIGNALS = {"gradient": GradientBalance, "loss_ratio": LossRatio, "loss_velocity": LossVelocity}
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(RunError):
     """Losses stayed NaN or infinite for too many steps in a row."""
 
     def __init__(self, names: Sequence[str], steps: int, where: str = ""):

@@ -1,7 +1,9 @@
 """Charts put values where they belong, in both forms."""
 
 import re
+from dataclasses import fields, replace
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from PIL import Image
 
 from paragon_plugin.report.charts import NARROW, WIDE, Chart, Level, Mark, Series, count, draw, short, thinned
 from paragon_plugin.report.crops import chosen, psnr
-from paragon_plugin.report.drawing import Line, Pill
+from paragon_plugin.report.drawing import Drawing, Line, Pill
+from paragon_plugin.report.run_charts import factor_chart, loss_chart, metric_charts, with_common_spans
+from paragon_plugin.report.run_history import RunHistory
 
 
 def chart(points: list[tuple[int, float]], **kinds: object) -> Chart:
@@ -21,8 +25,7 @@ def chart(points: list[tuple[int, float]], **kinds: object) -> Chart:
 @pytest.mark.parametrize(("log", "middle"), [(False, 55.0), (True, 10**1.0)])
 def test_equal_steps_of_value_are_equal_steps_on_paper(log: bool, middle: float) -> None:
     low, high = (10.0, 100.0) if not log else (1.0, 100.0)
-    drawing = draw(chart([(0, low), (50, middle), (100, high)], log=log, bounds=(low, high)), WIDE)
-    curve = next(shape for shape in drawing.shapes if isinstance(shape, Line) and shape.width == 2.2)
+    curve = curve_of(draw(chart([(0, low), (50, middle), (100, high)], log=log, bounds=(low, high)), WIDE))
     (x0, y0), (x1, y1), (x2, y2) = curve.points
     assert x1 - x0 == pytest.approx(x2 - x1)
     assert y0 - y1 == pytest.approx(y1 - y2)
@@ -89,3 +92,56 @@ def test_psnr_of_a_crop() -> None:
     assert psnr(zeros, zeros) is None
     assert psnr(zeros, zeros + 255) == pytest.approx(0)
     assert psnr(zeros, zeros + 51) == pytest.approx(20 * np.log10(5))
+
+
+def curve_of(drawing: Drawing) -> Line:
+    return next(shape for shape in drawing.shapes if isinstance(shape, Line) and shape.width == 2.2)
+
+
+def test_a_logarithmic_axis_leaves_out_what_has_no_place_on_it() -> None:
+    whole = [(0, 1.0), (25, -3.0), (50, 10.0), (75, 0.0), (100, 100.0)]
+    wanted = [point for point in whole if point[1] > 0]
+    assert curve_of(draw(chart(whole, log=True), WIDE)).points == curve_of(draw(chart(wanted, log=True), WIDE)).points
+    assert len(curve_of(draw(chart(whole), WIDE)).points) == 5
+
+
+def run_with(series: dict[str, list[float]]) -> RunHistory:
+    points = {tag: [(i, value) for i, value in enumerate(values, start=1)] for tag, values in series.items()}
+    known: dict[str, Any] = {field.name: {} for field in fields(RunHistory)}
+    return RunHistory(**{**known, "series": points, "decisions": [], "recipe": {"a": ("pixel", 1.0)}})
+
+
+def test_the_losses_have_an_axis_on_which_they_can_be_seen() -> None:
+    for values, log, left_out in (([3.0, 2.0], True, False), ([3.0, -2.0], True, True), ([-3.0, 0.0], False, False)):
+        made = loss_chart(run_with({"losses/l_a": values, "losses/l_b": [5.0, 6.0]}), [], 2)
+        assert made is not None
+        assert made.log == log
+        assert ("on a logarithmic axis" in made.caption) == log
+        assert ("Values of 0 and below have no place on this axis" in made.caption) == left_out
+        low, high = made.span
+        assert low < min(value for value in values if value > 0 or not log) <= high
+    ramped = factor_chart(run_with({"loss_weights/a": [0.0, 0.5]}), [], 2)
+    assert ramped is not None
+    assert ramped.caption.endswith("are left out.")
+
+
+def test_two_runs_of_which_one_has_negative_losses_keep_their_axes() -> None:
+    made = [loss_chart(run_with({"losses/l_a": values}), [], 2) for values in ([-5.0, -4.0], [1.0, 2.0])]
+    (first,), (second,) = with_common_spans([[chart] for chart in made if chart])
+    assert first.span[0] < -5
+    assert second.span[0] > 0
+    assert len(curve_of(draw(second, WIDE)).points) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ((26.001, 26.003), ["26.0010", "26.0015", "26.0020", "26.0025", "26.0030"]),
+        ((21.0, 31.0), ["22.5", "25.0", "27.5", "30.0"]),
+        ((0.9, 0.94), ["0.90", "0.91", "0.92", "0.93", "0.94"]),
+        ((1000.0, 5000.0), ["1,000", "2,000", "3,000", "4,000", "5,000"]),
+    ],
+)
+def test_the_ticks_of_a_metric_have_the_digits_of_their_step(values: tuple[float, ...], labels: list[str]) -> None:
+    run = run_with({"metrics/Set/psnr": list(values)})
+    assert [words for _, words in metric_charts([replace(run, iteration=2)])[0].ticks] == labels

@@ -1,6 +1,6 @@
 """What the report says of runs whose answers are known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from runs_on_disk import write_run
 
 from paragon_plugin.report.calibration_table import calibrations
 from paragon_plugin.report.events import events, meaning
-from paragon_plugin.report.findings import Finding, findings
+from paragon_plugin.report.finding import Finding
+from paragon_plugin.report.findings import findings
+from paragon_plugin.report.log_reading import Points
 from paragon_plugin.report.record_files import SetRecord
-from paragon_plugin.report.run_history import RunHistory, read_run
+from paragon_plugin.report.run_history import LoggedDecision, RunHistory, read_run
 
 
 def answers(run: RunHistory) -> dict[str, Finding]:
@@ -72,10 +74,7 @@ def test_a_killed_run_and_one_that_died_of_nan(tmp_path: Path) -> None:
     said = answers(read_run(write_run(tmp_path, "killed", total=900, finished=False), now=1e11))
     assert "at least iteration 200 of 900" in said["trained"].answer
     assert said["incidents"].tone == "bad"
-    skipped: list[dict[str, Any]] = [
-        {"iteration": i, "kind": "nonfinite", "reason": f"skipped {i}", "losses": ["l1_loss"]} for i in range(3, 12)
-    ]
-    run = read_run(write_run(tmp_path, "nan", losses=(), decisions=skipped, finished=False), now=1e11)
+    run = read_run(write_run(tmp_path, "nan", losses=(), decisions=skipped(range(3, 12)), finished=False), now=1e11)
     assert answers(run)["trained"].verdict == "No."
     assert "9 step(s) with NaN or infinity skipped (iteration 3 to 11)" in answers(run)["incidents"].answer
     assert [(event.iteration, event.last) for event in events(run)] == [(3, 11)]
@@ -105,3 +104,123 @@ def test_a_changed_parameter_is_told_in_plain_words(run_of: Callable[..., RunHis
     assert "at most 1 % per iteration (before: 0.7 %)" in words
     assert "up to 10 times (before: 5)" in words
     assert "over about 10 iterations (before: 5)" in words
+
+
+def skipped(iterations: Iterable[int]) -> list[dict[str, Any]]:
+    return [{"iteration": i, "kind": "nonfinite", "reason": f"skipped {i}", "losses": ["l1_loss"]} for i in iterations]
+
+
+@pytest.mark.parametrize(
+    ("iterations", "verdict"),
+    [([37], "Yes."), ([200], "Yes."), (range(30, 39), "Yes."), (range(192, 201), "No."), (range(201, 210), "No.")],
+)
+def test_only_steps_skipped_at_the_end_say_that_a_run_died_of_nan(
+    tmp_path: Path, iterations: list[int], verdict: str
+) -> None:
+    folder = write_run(tmp_path, "run", total=900, decisions=skipped(iterations), finished=False)
+    assert answers(read_run(folder, now=1e11))["trained"].verdict == verdict
+
+
+def test_a_run_that_may_skip_few_steps_dies_of_few(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path, "run", decisions=skipped([200]), finished=False), now=1e11)
+    strict = {**run.options, "train.dynamic_loss_scheduling.max_nonfinite_steps": "2"}
+    assert answers(replace(run, options=strict))["trained"].verdict == "No."
+
+
+def points(*values: float) -> Points:
+    return [(50 * number, value) for number, value in enumerate(values, start=1)]
+
+
+def unvalidated(run: RunHistory, **losses: Points) -> RunHistory:
+    """The run without validation and with these losses alone."""
+    return replace(run, series={f"losses/l_{name}": values for name, values in losses.items()})
+
+
+def test_adversarial_losses_do_not_judge_the_training(run_of: Callable[..., RunHistory]) -> None:
+    run = replace(run_of(), recipe={"l1_loss": ("pixel", 1.0), "critic": ("adversarial", 0.1)})
+    falling = points(0.4, 0.3, 0.2, 0.1)
+    said = answers(unvalidated(run, l1_loss=falling, critic=points(-1, -2, -1, 3), d_real=points(1, 1, 2, 9)))
+    assert said["trained"].answer.endswith("The sum of its losses fell by 75 %.")
+    off = replace(run, recipe={}, options={}, decisions=[])
+    said = answers(unvalidated(off, l1_loss=falling, gan_loss=points(-1, -2, -1, 3)))
+    assert said["trained"].answer.endswith("The sum of its losses fell by 75 %.")
+
+
+@pytest.mark.parametrize("values", [(-0.1, -0.2, -0.3, -0.4), (0.1, 0.0, -0.2, -0.4), (0.0, 0.0, 0.0, 0.0)])
+def test_a_sum_that_is_not_above_zero_gives_no_verdict(
+    run_of: Callable[..., RunHistory], values: tuple[float, ...]
+) -> None:
+    said = answers(unvalidated(run_of(), l1_loss=points(*values)))["trained"]
+    assert (said.verdict, said.tone) == ("Unknown.", "plain")
+    assert said.answer.endswith("The sum of its losses is not above 0, so it cannot tell.")
+
+
+def test_losses_that_are_nan_are_told_with_and_without_a_scheduler(run_of: Callable[..., RunHistory]) -> None:
+    on = run_of(decisions=())
+    off = replace(on, recipe={}, options={})
+    nan = float("nan")
+    for run, values, told in (
+        (on, (0.4, 0.3, 0.2, nan), "fell by 50 %"),  # one step that was skipped
+        (on, (nan, nan, nan, nan), "not finite"),
+        (off, (0.4, 0.3, 0.2, nan), "not finite"),
+        (off, (0.4, nan, 0.2, 0.1), "fell by 75 %"),
+    ):
+        assert told in answers(unvalidated(run, l1_loss=points(*values)))["trained"].answer
+    incident = answers(unvalidated(off, l1_loss=points(0.1, nan, float("inf"))))["incidents"]
+    assert (incident.verdict, incident.tone) == ("Yes.", "bad")
+    assert incident.answer == "Losses that are NaN or infinite in the log (iteration 100 to 150)."
+    told = unvalidated(run_of_skips(on, 100), l1_loss=points(0.1, nan, 0.1))
+    assert answers(told)["incidents"].answer == "1 step(s) with NaN or infinity skipped (iteration 100)."
+
+
+def run_of_skips(run: RunHistory, *iterations: int) -> RunHistory:
+    return replace(run, decisions=[LoggedDecision(i, "nonfinite", "skipped", ("l1_loss",)) for i in iterations])
+
+
+def test_no_incident_is_claimed_of_what_nobody_watched(run_of: Callable[..., RunHistory]) -> None:
+    run = run_of(decisions=())
+    block = "train.dynamic_loss_scheduling"
+    manual = replace(run, options={**run.options, f"{block}.auto_calibrate": "False"})
+    off = replace(manual, options={**manual.options, f"{block}.enabled": "False"}, recipe={})
+    plain = {tag: values for tag, values in run.series.items() if not tag.startswith("loss_")}
+    off = replace(off, series=plain)
+    for quiet, answer in (
+        (run, "No NaN, no instability, no warnings."),
+        (manual, "No NaN, no warnings."),
+        (off, "No NaN in the logged losses, no warnings."),
+        (replace(off, options={}), "No NaN in the logged losses."),
+    ):
+        said = answers(quiet)["incidents"]
+        assert (said.verdict, said.answer, said.tone) == ("None.", answer, "good")
+    assert answers(replace(off, options={}, series={}))["incidents"].verdict == "Unknown."
+
+
+@pytest.mark.parametrize("signal", ["loss_ratio", "loss_velocity"])
+def test_signals_that_calibrate_nothing_tell_what_the_weights_did(
+    run_of: Callable[..., RunHistory], signal: str
+) -> None:
+    run = run_of(decisions=())
+    run = replace(run, options={**run.options, "train.dynamic_loss_scheduling.signal": signal})
+    said = answers(run)["scheduled"]  # weights in the log: 2 of 1, 0.0375 of 0.05
+    assert said.verdict == "It moved the weights."
+    assert f"signal: {signal}" in said.answer
+    assert "l1_loss's weight is x 2 and fft_loss's weight is x 0.75 at the end of the log." in said.answer
+    still = {**run.series, "loss_weights/l1_loss": points(1.0), "loss_weights/fft_loss": points(0.05)}
+    assert answers(replace(run, series=still))["scheduled"].verdict == "It kept the weights."
+    young = replace(run, parameters=[("baseline_iterations", "200", "preset tiny")])
+    assert answers(young)["scheduled"].verdict == "Nothing yet."
+    assert answers(young)["scheduled"].answer.endswith("It moves no weight in the first 200 iterations.")
+
+
+@pytest.mark.parametrize(("window", "last", "easing"), [(None, 39, True), (None, 40, False), (5, 30, False)])
+def test_a_weight_that_is_easing_in_has_not_drifted(
+    run_of: Callable[..., RunHistory], window: int | None, last: int, easing: bool
+) -> None:
+    run = run_of()  # calibrated at iteration 20
+    if window:
+        run = replace(run, parameters=[("baseline_iterations", str(window), "preset tiny")])
+    half = {**run.series, "loss_weights/l1_loss": [(last, 1.5)], "loss_weights/fft_loss": [(last, 0.0375)]}
+    said = answers(replace(run, series=half))["scheduled"].answer
+    assert ("has since changed l1_loss's weight by x 0.75" in said) != easing
+    assert ("When last logged, l1_loss had not fully come to its new weight." in said) == easing
+    assert "hardly moved" not in said

@@ -77,7 +77,7 @@ def test_one_run_in_a_browser(tmp_path: Path, width: int) -> None:
     assert seen["requests"] == []
     value = seen["value"]
     assert value["broken"] == 0
-    assert value["images"] == 8  # five in the strip, three to slide between
+    assert value["images"] == 9  # five in the strip, two to slide between, two beside them
     assert value["charts"] == 5  # metric, shares, multipliers, losses, learning rate: the form for this width
     assert value["width"] <= value["inner"]  # nothing sticks out sideways
     for words in ("Did it train?", "1.00 dB better than bicubic", "It re-balanced the losses.", "cats & dogs"):
@@ -175,3 +175,22 @@ def test_a_report_of_what_there_is(tmp_path: Path, missing: str) -> None:
     assert "Did it train?" in text
     assert ("Unknown." in text) == (missing == "references")
     assert ("val: save_img: true" in text) == (missing == "pictures")
+
+
+def test_hovering_over_a_chart_whose_loss_was_nan_throughout(tmp_path: Path) -> None:
+    run = write_run(tmp_path, "nan")
+    log = next(run.glob("train_*.log"))
+    log.write_text(re.sub(r"l_l1_loss: \S+", "l_l1_loss: nan", log.read_text()))
+    seen = browse(write_report([run])[0], 1280)
+    assert seen["errors"] == []
+    assert "iteration 100" in seen["value"]["during"]
+    log.write_text(re.sub(r"l_fft_loss: \S+", "l_fft_loss: nan", log.read_text()))
+    assert browse(write_report([run])[0], 1280)["errors"] == []
+
+
+@pytest.mark.parametrize("text", ["", "2026-01-02 10:00:00,123 INFO: cut o"])
+def test_a_report_of_a_run_that_left_nothing(tmp_path: Path, text: str) -> None:
+    run = write_run(tmp_path, "nothing", decisions=(), finished=False)
+    for path in run.glob("*.*"):
+        path.write_text(text)
+    Page(write_report([run])[0].read_text())

@@ -126,3 +126,26 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(OptionError, match=f"^{name}: {words}") as refused:
             find_run(name)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["", "2026-01-02 10:00:00,123 INFO: cut o"])
+def test_a_log_without_entries_is_passed_over(tmp_path: Path, text: str) -> None:
+    folder = write_run(tmp_path, "resumed", finished=False)
+    whole = read_run(folder)
+    for time in ("20260102_090000", "20260102_110000"):
+        (folder / f"train_resumed_{time}.log").write_text(text)
+    assert read_run(folder).series == whole.series
+    assert read_run(folder).options == whole.options
+    log_of(folder).unlink()
+    for path in folder.glob("*.*"):
+        path.write_text(text)
+    assert (read_run(folder).iteration, read_run(folder).options) == (0, {})
+
+
+def test_the_options_tell_that_scheduling_was_on_before_the_recipe_does(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "early", losses=(), decisions=(), finished=False)
+    log = log_of(folder)
+    log.write_text("".join(line for line in log.read_text().splitlines(True) if "Loss scheduling" not in line))
+    assert read_run(folder).scheduled
+    log.write_text(log.read_text().replace("enabled: True", "enabled: False"))
+    assert not read_run(folder).scheduled
