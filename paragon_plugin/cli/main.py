@@ -4,6 +4,7 @@ import argparse
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 import paragon_plugin
@@ -15,6 +16,10 @@ from ..version import __version__
 # module before it unpickles its dataset: by then the host must be repaired there as well.
 if getattr(multiprocessing.current_process(), "_inheriting", False):  # parent_process() is not set yet at that time
     paragon_plugin.install()
+
+WAIT_FOR_FIRST_RANK = 5.0
+"""Seconds. Mostly all ranks refuse: the first one says so, and its end ends the others. One that is still there has a
+problem of its own, such as a folder that its machine lacks."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,8 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OptionError as error:
         if getattr(args, "debug", False):
             raise
-        if os.environ.get("RANK", "0") == "0":  # every rank refuses, one says so
+        if (rank := os.environ.get("RANK", "0")) == "0":
             print(f"paragon {args.command}: {error}", file=sys.stderr)
+        else:
+            time.sleep(WAIT_FOR_FIRST_RANK)
+            print(f"paragon {args.command}: rank {rank}: {error}", file=sys.stderr)
         return 2
     except RunError as error:
         print(f"paragon {args.command}: {error}", file=sys.stderr)

@@ -430,3 +430,16 @@ def test_a_rehearsal_changes_nothing(host: None, short_options: Options, tmp_pat
     assert torch.equal(torch.get_rng_state(), states[2])
     assert all(torch.equal(before[k], v) for k, v in model.net_g.state_dict().items())
     assert model.net_g.training
+
+
+def test_a_rank_that_refuses_alone_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from paragon_plugin.cli import main
+
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setattr(main, "WAIT_FOR_FIRST_RANK", 0)
+    assert main.main(["train", "-opt", str(tmp_path / "nowhere.yml"), "--launcher", "pytorch"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("paragon train: rank 3: ")
+    assert "nowhere.yml" in line
