@@ -53,7 +53,8 @@ def test_a_difference_is_seen(kills: dict[str, Any]) -> None:
     assert kills["differences"](one, {"a": [torch.zeros(2), 1.0]}) == [": ['b']"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_validation_at_once_and_the_resumed_run_makes_it(
     host: None, short_options: Callable[..., Path], tmp_path: Path, number: signal.Signals
 ) -> None:

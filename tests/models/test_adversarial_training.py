@@ -14,7 +14,7 @@ def _host(host: None) -> None:
     pass
 
 
-@pytest.mark.parametrize("model_type", ["ParagonGANModel", "ParagonESRGANModel"])
+@pytest.mark.parametrize("model_type", ["ParagonGANModel", pytest.param("ParagonESRGANModel", marks=pytest.mark.slow)])
 def test_both_learn_and_the_adversarial_share_stays_within_its_rails(
     short_options: Callable[..., Path], tmp_path: Path, model_type: str
 ) -> None:
@@ -111,7 +111,7 @@ def test_interrupted_and_resumed(short_options: Callable[..., Path], tmp_path: P
     assert second.losses.state_dict() == whole.losses.state_dict()
 
 
-@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("enabled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_loss_that_is_only_watched_takes_nothing_from_those_that_train(
     short_options: Callable[..., Path], tmp_path: Path, enabled: bool
 ) -> None:

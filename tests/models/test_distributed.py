@@ -24,7 +24,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [pytest.param("fidelity", marks=pytest.mark.slow), "adversarial, in two parts"])
 def test_ranks_hold_identical_multipliers_and_weights(
     short_options: Callable[..., Path], tmp_path: Path, recipe: str
 ) -> None:

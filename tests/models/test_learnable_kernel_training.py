@@ -192,6 +192,7 @@ def test_values_are_read_only_for_a_log_line(model: Callable[..., Any], monkeypa
     assert first["learnable_kernel/alpha"] != later["learnable_kernel/alpha"]
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_them(
     short_options: Callable[..., Path], paragon: Callable[..., Any], tmp_path: Path
 ) -> None:

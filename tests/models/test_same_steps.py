@@ -77,6 +77,7 @@ LONG: dict[str, Any] = {"num_gpu": 0, "train__total_iter": 100_000, "logger__sav
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the ranks in /proc")
+@pytest.mark.slow
 def test_a_lost_rank_ends_the_job_with_an_error(short_options: Callable[..., Path], tmp_path: Path) -> None:
     job = Job(short_options(**LONG), tmp_path)
     job.wait_for("Checkpoint of iteration 10 saved")
