@@ -85,7 +85,8 @@ class ParagonGANModel(ParagonSRModel):
         self.net_d.requires_grad_(False)
         its_turn = current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters
         if its_turn:
-            if not self._train_generator(current_iter) or not self.stepped:
+            self._train_generator(current_iter)
+            if not self.stepped:
                 return  # not finite, or overflowed: the step is left out for the discriminator as well
         else:
             self._upscale_only()

@@ -140,8 +140,8 @@ class ParagonSRModel(SRModel):
         if self.stepped and self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
 
-    def _train_generator(self, iteration: int) -> bool:
-        """One optimizer step of the network. Returns False where a loss was not finite; `stepped` says what came."""
+    def _train_generator(self, iteration: int) -> None:
+        """One optimizer step of the network; `stepped` is False where a loss was not finite, or float16 overflowed."""
         self.stepped = False
         self.step_g.zero_grad()
         parts = self._parts()
@@ -157,10 +157,9 @@ class ParagonSRModel(SRModel):
         self.output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
         if not self.losses.ready():
             self.step_g.zero_grad()
-            return False
+            return
         self.stepped = self.step_g.step(self.net_g.parameters())
         self.losses.commit(self.stepped)
-        return True
 
     def loss_inputs(self, part: slice = slice(None)) -> StepInputs:
         """What the losses compare the output of a part of the batch with."""

@@ -89,8 +89,9 @@ def test_bad_options_leave_one_line_and_nothing_else(
 
 
 @pytest.fixture
-def photographs(tmp_path: Path) -> dict[str, Any]:
-    """A test set of two photographs without ground truth; the second can be damaged."""
+def photographs(host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A test set of two photographs without ground truth, in the current folder."""
+    monkeypatch.chdir(tmp_path)
     for number in range(2):
         image = (255 * np.random.default_rng(number).random((24, 32, 3))).astype(np.uint8)
         (tmp_path / "photos").mkdir(exist_ok=True)
@@ -100,13 +101,10 @@ def photographs(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_images_without_ground_truth_are_upscaled_whole_where_the_network_alone_says_the_scale(
-    host: None,
     options: Callable[..., Path],
     photographs: dict[str, Any],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     file = options(**photographs, val__metrics=None, network_g__scale=2)
     file.write_text(file.read_text().replace("\nscale: 2\n", "\n"))
     assert main(["test", "-opt", str(file)]) == 0
@@ -116,28 +114,22 @@ def test_images_without_ground_truth_are_upscaled_whole_where_the_network_alone_
 
 
 def test_metrics_without_ground_truth_are_refused(
-    host: None,
     options: Callable[..., Path],
     photographs: dict[str, Any],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     assert main(["test", "-opt", str(options(**photographs))]) == 2
     assert "datasets.test_1: has no HR images, which val.metrics.psnr compares with" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
 
 
 def test_a_damaged_image_is_named(
-    host: None,
     options: Callable[..., Path],
     photographs: dict[str, Any],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     file = tmp_path / "photos" / "1.png"
     file.write_bytes(file.read_bytes()[:-100])
     assert main(["test", "-opt", str(options(**photographs, val__metrics=None))]) == 1

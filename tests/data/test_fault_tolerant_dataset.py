@@ -26,17 +26,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def paired(folder: Path, phase: str = "train") -> Any:
+def paired(folder: Path, phase: str = "train", backend: str = "disk") -> Any:
     from basicsr.data import build_dataset
+
+    end = "" if backend == "disk" else f".{backend}"
 
     options = {
         "type": "PairedImageDataset",
         "name": "pairs",
         "phase": phase,
         "scale": 2,
-        "dataroot_gt": str(folder / "HR"),
-        "dataroot_lq": str(folder / "LR"),
-        "io_backend": {"type": "disk"},
+        "dataroot_gt": str(folder / f"HR{end}"),
+        "dataroot_lq": str(folder / f"LR{end}"),
+        "io_backend": {"type": backend},
         "gt_size": 16,
         "use_hflip": True,
         "use_rot": True,
@@ -193,8 +195,6 @@ def test_a_zeroed_jpeg_is_replaced_though_the_reader_takes_it(folder: Path) -> N
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_database_is_read_and_its_keys_are_not_taken_for_files(folder: Path, workers: int) -> None:
-    from basicsr.data import build_dataset
-
     from paragon_plugin.data.fault_tolerant_dataset import FaultTolerantDataset
     from paragon_plugin.hosts.basicsr.rehearsal import first_item
 
@@ -204,19 +204,7 @@ def test_a_database_is_read_and_its_keys_are_not_taken_for_files(folder: Path, w
             for file in files:
                 put.put(file.stem.encode(), file.read_bytes())
         (folder / f"{name}.lmdb" / "meta_info.txt").write_text("".join(f"{file.name} (32,32,3) 1\n" for file in files))
-    options = {
-        "type": "PairedImageDataset",
-        "name": "pairs",
-        "phase": "train",
-        "scale": 2,
-        "dataroot_gt": str(folder / "HR.lmdb"),
-        "dataroot_lq": str(folder / "LR.lmdb"),
-        "io_backend": {"type": "lmdb"},
-        "gt_size": 16,
-        "use_hflip": False,
-        "use_rot": False,
-    }
-    dataset = FaultTolerantDataset(build_dataset(options), "datasets.train")
+    dataset = FaultTolerantDataset(paired(folder, backend="lmdb"), "datasets.train")
     first_item("datasets.train", dataset)
     pickle.dumps(dataset)  # trying its first item has not opened the database: workers can be sent it
     assert images_of(iter(DataLoader(dataset, batch_size=4, num_workers=workers))) == list(range(20))
