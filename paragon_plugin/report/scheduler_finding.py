@@ -34,7 +34,7 @@ FOLLOWED = {
 
 def target_rule(run: RunHistory) -> str:
     """Which rule gave the targets, `auto`, `baseline`, `weights` or `explicit`; empty for the other signals."""
-    block = "train.dynamic_loss_scheduling."
+    block = f"{BLOCK}."
     if run.options.get(block + "signal", "gradient") != "gradient" or not run.options:
         return ""
     if any(path.startswith(block + "target.") for path in run.options):
@@ -91,7 +91,7 @@ def _following_finding(run: RunHistory, question: str) -> Finding:
 
 def _typical(run: RunHistory, rows: list[Calibration]) -> str:
     """The rule `auto` with this run's numbers; empty where the log does not tell the roles."""
-    block = "train.dynamic_loss_scheduling."
+    block = f"{BLOCK}."
     known: dict[str, Role] = {str(role): role for role in get_args(Role)}
     roles: dict[str, Role] = {row.loss: known[row.role] for row in rows if row.role in known}
     if len(roles) < max(len(rows), 2):

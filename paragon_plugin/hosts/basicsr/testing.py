@@ -69,7 +69,7 @@ def test(args: argparse.Namespace, root_path: str) -> tuple[Options, list[Valida
 
 def _test_on(loader: Any, model: Any, options: Options) -> ValidationResult:
     model.validation(loader, current_iter=options["name"], tb_logger=None, save_img=options["val"]["save_img"])
-    metrics = (options["val"].get("metrics") or {}) if options["rank"] == 0 else {}
+    metrics = options["val"]["metrics"] if options["rank"] == 0 else {}
     return ValidationResult(
         dataset=loader.dataset.opt["name"],
         images=len(loader.dataset),
