@@ -36,10 +36,10 @@ from bsds500 import Pair, budget, data_folder, read_pairs, scores, train
 from torch import Tensor, nn
 
 import paragon_plugin
-from paragon_plugin.atomic_file import atomic_file
 from paragon_plugin.nets.paragonsr2 import build_paragonsr2
 from paragon_plugin.nets.released import build_released
 from paragon_plugin.ops.magic_kernel import MagicKernelSharp2021Upsample
+from paragon_plugin.resilience.atomic_file import atomic_file
 
 SCALE = 2
 SIDE = 128
@@ -72,7 +72,7 @@ def residual(features: int, blocks: int) -> nn.Module:
 
 
 def matlab_bicubic(x: Tensor) -> Tensor:
-    from paragon_plugin.report.reference_upscalers import bicubic
+    from paragon_plugin.hosts.basicsr.run.reference_upscalers import bicubic
 
     return bicubic(x, SCALE)
 

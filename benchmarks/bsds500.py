@@ -37,7 +37,7 @@ def read_pairs(folder: Path, scale: int, count: int | None = None) -> list[Pair]
     from basicsr.data.transforms import mod_crop
     from skimage.io import imread
 
-    from paragon_plugin.data.sample_photos_dataset import low_resolution
+    from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import low_resolution
 
     files = sorted(f for f in folder.iterdir() if f.suffix in (".png", ".jpg") and f.stem != LEAKED)
     if count is not None:
@@ -101,7 +101,7 @@ def train(
         rate: learning rate after the warm-up.
         kernel_factor: as the option `learnable_kernel_lr_factor`; None for one learning rate.
     """
-    from paragon_plugin.models.learnable_kernel_training import KernelLearningRate
+    from paragon_plugin.hosts.basicsr.models.learnable_kernel_training import KernelLearningRate
 
     optimizer = torch.optim.Adam(net.parameters(), rate, betas=(0.9, 0.99))
     kernel = None if kernel_factor is None else KernelLearningRate(optimizer, net, kernel_factor)

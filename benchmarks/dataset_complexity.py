@@ -50,7 +50,7 @@ def main() -> None:
     args = parser.parse_args()
     count = 30 if args.short else 300
     paragon_plugin.install()
-    from paragon_plugin.data.sample_photos_dataset import TRAIN_PHOTOS, sample_photo
+    from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import TRAIN_PHOTOS, sample_photo
 
     def read(pattern: str) -> list[np.ndarray]:
         return [cv2.imread(str(file)) for file in sorted(args.data.glob(pattern))]

@@ -74,7 +74,7 @@ def main() -> None:
     if args.short:
         args.iterations, args.seeds = 100, 1
     paragon_plugin.install()
-    from paragon_plugin.models.learnable_kernel_training import kernel_log
+    from paragon_plugin.hosts.basicsr.models.learnable_kernel_training import kernel_log
 
     torch.set_num_threads(1)
     tests = {key: read_pairs(args.data / key, SCALE) for key in ("set5", "set14")}

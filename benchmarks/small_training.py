@@ -21,7 +21,7 @@ def read(path: Path) -> np.ndarray:
 def pair(hr: np.ndarray) -> tuple[Tensor, Tensor]:
     from basicsr.data.transforms import mod_crop
 
-    from paragon_plugin.data.sample_photos_dataset import low_resolution
+    from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import low_resolution
 
     image = mod_crop(hr, SCALE).astype(np.float32) / 255
     lr = low_resolution(image, SCALE)

@@ -24,7 +24,7 @@ from perceptual_distance import STLPIPSLoss, st_lpips
 from small_training import batches, build, evaluate, train, training_pairs, validation_pairs
 
 import paragon_plugin
-from paragon_plugin.atomic_file import atomic_file
+from paragon_plugin.resilience.atomic_file import atomic_file
 from paragon_plugin.scheduling import NonFiniteLossError
 
 TUNED = {"l1_loss": 1.0, "stlpips_loss": 0.1, "gan_loss": 0.005}

@@ -9,7 +9,7 @@ import torch
 
 
 def options_of(file: Path, root: Path) -> dict[str, Any]:
-    from paragon_plugin.hosts.basicsr.option_file import argument_parser, load_options
+    from paragon_plugin.hosts.basicsr.options.file import argument_parser, load_options
 
     args: argparse.Namespace = argument_parser().parse_args(["-opt", str(file)])
     return load_options(args, str(root), is_train=True)
@@ -24,7 +24,7 @@ def build(options: dict[str, Any], model_type: str = "ParagonSRModel") -> Any:
 
 def batches(count: int, scale: int = 2) -> list[dict[str, torch.Tensor]]:
     """Fixed patches of a photograph, and their reductions."""
-    from paragon_plugin.data.sample_photos_dataset import low_resolution, sample_photo
+    from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import low_resolution, sample_photo
 
     hr = sample_photo("astronaut").astype("float32") / 255
     lr = low_resolution(hr, scale)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `paragon`."""
-    from ..hosts.basicsr.option_file import add_file_arguments
+    from ..hosts.basicsr.options.file import add_file_arguments
 
     parser = commands.add_parser("check", help="say everything that is wrong with an option file, without training")
     add_file_arguments(parser)
@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     import paragon_plugin
 
     paragon_plugin.install()
-    from ..hosts.basicsr.checking import check
+    from ..hosts.basicsr.checks.check_command import check
 
     problems, schedule = check(args, os.getcwd())
     for problem in problems.found:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..options import OptionError
+from ..errors import OptionError
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import paragon_plugin
 
-from ..options import OptionError, RunError
+from ..errors import OptionError, RunError
 from ..version import __version__
 
 # A data worker that is spawned (BasicSR's choice in distributed runs, the only way on macOS and Windows) imports this

@@ -23,7 +23,7 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the report and say where it is; see `cli.main.main` for the exit status."""
-    from ..options import OptionError
+    from ..errors import OptionError
     from ..report.run_history import find_run
     from ..report.written_report import write_report
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `paragon`."""
-    from ..hosts.basicsr.option_file import add_file_arguments, add_launcher_arguments
+    from ..hosts.basicsr.options.file import add_file_arguments, add_launcher_arguments
 
     parser = commands.add_parser("test", help="measure a trained network from an option file")
     add_file_arguments(parser)
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     import paragon_plugin
 
     paragon_plugin.install()
-    from ..hosts.basicsr.testing import test
+    from ..hosts.basicsr.run.testing import test
     from ..report.summary import comparison
 
     options, results = test(args, os.getcwd())

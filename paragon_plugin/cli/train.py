@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `paragon`."""
-    from ..hosts.basicsr.option_file import add_arguments
+    from ..hosts.basicsr.options.file import add_arguments
 
     parser = commands.add_parser("train", help="train a network from an option file")
     add_arguments(parser)
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     import paragon_plugin
 
     paragon_plugin.install()
-    from ..hosts.basicsr.training import train
+    from ..hosts.basicsr.run.training import train
     from ..report.summary import closing_summary
 
     result = train(args, os.getcwd())
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _write_report(experiment: Path) -> None:
     """The run's page; a run that is done is not lost for want of it."""
-    from ..options import OptionError
+    from ..errors import OptionError
     from ..report.written_report import write_report
 
     try:

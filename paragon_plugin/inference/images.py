@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..atomic_file import atomic_file
-from ..options import OptionError
+from ..errors import OptionError
+from ..resilience.atomic_file import atomic_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """Of files that are read and written."""

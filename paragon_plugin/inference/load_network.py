@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..hosts.basicsr.checkpoints import CheckpointError, network_weights, read_checkpoint, read_metadata
 from ..nets.checkpoint_detection import detect
 from ..nets.paragonsr2 import SIZES, build_paragonsr2
 from ..nets.released import build_released
 from ..nets.tiers import TIERS
+from ..resilience.checkpoints import CheckpointError, network_weights, read_checkpoint, read_metadata
 
 _PREFIX = "paragonsr2_"
 

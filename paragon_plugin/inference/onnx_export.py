@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..atomic_file import atomic_file
-from ..options import OptionError
+from ..errors import OptionError
+from ..resilience.atomic_file import atomic_file
 
 OPSET = 18
 

@@ -1,4 +1,4 @@
-"""Losses the host lacks, registered with it, and the recipe that turns options into loss terms."""
+"""Losses as plain modules, usable in any training loop."""
 
 from .feature_matching_loss import GANFeatureMatchingLoss
 from .fft_loss import FFTLoss

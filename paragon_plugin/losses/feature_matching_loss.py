@@ -1,13 +1,9 @@
 """Feature matching: real and generated images should look alike to the discriminator's inner layers."""
 
 import torch
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from ..hosts.basicsr.registration import register
 
-
-@register(LOSS_REGISTRY)
 class GANFeatureMatchingLoss(nn.Module):
     """`w mean_l mean |D_l(y) - D_l(x)|`: how far the discriminator's features of output and real image are apart.
 

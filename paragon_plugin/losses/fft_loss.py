@@ -1,13 +1,9 @@
 """Frequency loss: L1 distance of the 2-D Fourier spectra."""
 
 import torch
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 
-from ..hosts.basicsr.registration import register
 
-
-@register(LOSS_REGISTRY)
 class FFTLoss(nn.Module):
     """`w mean(|Re F(x - y)|, |Im F(x - y)|)` with F the unnormalised 2-D real FFT over height and width.
 

@@ -1,9 +1,6 @@
 """Learned perceptual metrics as losses, over the optional package piq."""
 
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
-
-from ..hosts.basicsr.registration import register
 
 
 class _LearnedMetric(nn.Module):
@@ -25,7 +22,6 @@ class _LearnedMetric(nn.Module):
         return self.loss_weight * self.distance(pred, target)
 
 
-@register(LOSS_REGISTRY)
 class LPIPSLoss(_LearnedMetric):
     """`w LPIPS(x, y)`, VGG16 trunk. Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual
     Metric", CVPR 2018.
@@ -37,7 +33,6 @@ class LPIPSLoss(_LearnedMetric):
     metric = "LPIPS"
 
 
-@register(LOSS_REGISTRY)
 class DISTSLoss(_LearnedMetric):
     """`w DISTS(x, y)`, VGG16 trunk. Ding et al., "Image Quality Assessment: Unifying Structure and Texture
     Similarity", TPAMI 2020.
@@ -49,7 +44,6 @@ class DISTSLoss(_LearnedMetric):
     metric = "DISTS"
 
 
-@register(LOSS_REGISTRY)
 class PieAPPLoss(_LearnedMetric):
     """`w PieAPP(x, y)`. Prashnani et al., "PieAPP: Perceptual Image-Error Assessment through Pairwise Preference",
     CVPR 2018. Slow; images of at least 64 x 64.

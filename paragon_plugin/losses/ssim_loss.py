@@ -3,12 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from basicsr.utils.registry import LOSS_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.functional.image import structural_similarity_index_measure
-
-from ..hosts.basicsr.registration import register
 
 WINDOW = 11
 """Side of torchmetrics' Gaussian window of sigma 1.5."""
@@ -71,7 +68,6 @@ class _SimilarityLoss(nn.Module):
             return self.loss_weight * (1 - type(self).similarity(pred.float(), target.float()).mean())
 
 
-@register(LOSS_REGISTRY)
 class SSIMLoss(_SimilarityLoss):
     """`w (1 - SSIM(x, y))`, 11 x 11 Gaussian window of sigma 1.5, per channel.
 
@@ -84,7 +80,6 @@ class SSIMLoss(_SimilarityLoss):
     similarity = _ssim
 
 
-@register(LOSS_REGISTRY)
 class MSSSIMLoss(_SimilarityLoss):
     """`w (1 - MS-SSIM(x, y))` over the five scales of the paper, or as many of them as the images hold.
 

@@ -5,12 +5,12 @@ and what was out of the ordinary from files of their own.
 import datetime
 import math
 
-from ..options import BLOCK, DynamicLossScheduling
+from ..hosts.basicsr.stock_run.log_reading import Points
+from ..scheduling.options import BLOCK, DynamicLossScheduling
 from ..scheduling.roles import role_of
 from .events import events
 from .finding import Finding, Tone
 from .incident_finding import incident_finding
-from .log_reading import Points
 from .run_history import RunHistory
 from .scheduler_finding import scheduler_finding
 from .standings import Standing, label, standings

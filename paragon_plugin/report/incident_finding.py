@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from ..options import BLOCK
+from ..scheduling.options import BLOCK
 from .finding import Finding
 from .run_history import RunHistory
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..atomic_file import atomic_file
+from ..resilience.atomic_file import atomic_file
 
 FOLDER = "report"
 FILE_NAME = "references.json"

@@ -13,10 +13,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from ..options import BLOCK, OptionError
-from .decision_log import FILE_NAME as DECISIONS
-from .event_files import read_scalars
-from .log_reading import Points, TrainingLog, read_training_log
+from ..errors import OptionError
+from ..hosts.basicsr.stock_run.event_files import read_scalars
+from ..hosts.basicsr.stock_run.log_reading import Points, TrainingLog, read_training_log
+from ..scheduling.decision_log import FILE_NAME as DECISIONS
+from ..scheduling.options import BLOCK
 from .record_files import FILE_NAME as RECORD
 from .record_files import FOLDER, SetRecord, read_records
 

@@ -3,8 +3,8 @@
 import math
 from typing import get_args
 
-from ..options import BLOCK, DynamicLossScheduling, Role
 from ..scheduling.decisions import percent
+from ..scheduling.options import BLOCK, DynamicLossScheduling, Role
 from ..scheduling.roles import TYPICAL_SHARES
 from ..scheduling.shares import within_tolerance
 from .calibration_table import Calibration, baseline_iterations, calibrations

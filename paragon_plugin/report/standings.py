@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .log_reading import Points
+from ..hosts.basicsr.stock_run.log_reading import Points
 from .run_history import RunHistory
 from .summary import metric_text
 

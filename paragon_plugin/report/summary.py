@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..hosts.basicsr.training import TrainingResult, ValidationResult
+    from ..hosts.basicsr.run.training import TrainingResult, ValidationResult
 
 OURS = "this network"
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..atomic_file import atomic_file
-from ..options import OptionError
+from ..errors import OptionError
+from ..resilience.atomic_file import atomic_file
 from .charts import draw_titled
 from .crops import strip_png, strips
 from .page import report_charts, report_page

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..options import DynamicLossScheduling
 from .calibration import Parameters, Phase, effective_parameters, training_phase
 from .complexity import DatasetComplexity
 from .decisions import Decision, Kind
+from .options import DynamicLossScheduling
 from .presets import MANUAL, PRESETS
 from .stability import StabilityMonitor
 

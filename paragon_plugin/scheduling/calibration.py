@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ..options import DynamicLossScheduling
+from .options import DynamicLossScheduling
 from .presets import Preset
 
 Phase = Literal["early", "main", "late"]

@@ -18,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..options import DynamicLossScheduling, Role
 from .calibration import Parameters
 from .moving_average import LogAverage
+from .options import DynamicLossScheduling, Role
 from .readings import LossInfo, Reading
 from .shares import normalised, target_shares
 from .signals import Calibration, outside_dead_band

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..options import DynamicLossScheduling
 from .calibration import Parameters
 from .moving_average import MovingAverage
+from .options import DynamicLossScheduling
 from .readings import LossInfo, Reading
 from .signals import Calibration, outside_dead_band
 

@@ -12,8 +12,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..options import DynamicLossScheduling
 from .calibration import Parameters
+from .options import DynamicLossScheduling
 from .readings import LossInfo, Reading
 from .signals import Calibration
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..options import Role
+from .options import Role
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The role a loss plays in a recipe, and the share of the update that losses of each role typically have."""
 
-from ..options import Role
+from .options import Role
 
 TYPICAL_SHARES: dict[Role, float] = {
     "pixel": 0.25,

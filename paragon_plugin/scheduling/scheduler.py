@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..options import DynamicLossScheduling, OptionError, RunError, suggestion
+from ..errors import OptionError, RunError, suggestion
 from .adversarial_limit import adversarial_limits
 from .auto_calibration import AutoCalibration
 from .calibration import Parameters
@@ -19,6 +19,7 @@ from .gradient_balance import GradientBalance
 from .loss_ratio import LossRatio
 from .loss_state import LossState
 from .loss_velocity import LossVelocity
+from .options import DynamicLossScheduling
 from .readings import LossInfo, Reading
 from .shares import check_explicit_shares
 from .signals import Signal

@@ -7,7 +7,8 @@ import math
 import statistics
 from collections.abc import Mapping
 
-from ..options import DynamicLossScheduling, OptionError, Role, suggestion
+from ..errors import OptionError, suggestion
+from .options import DynamicLossScheduling, Role
 from .roles import TYPICAL_SHARES
 
 

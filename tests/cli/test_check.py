@@ -39,7 +39,7 @@ def problems(lines: list[str]) -> list[str]:
 @pytest.fixture
 def folders(tmp_path: Path) -> Path:
     """Six pairs of real patches, HR 64 x 80 and LR half of it."""
-    from paragon_plugin.data.sample_photos_dataset import low_resolution, sample_photo
+    from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import low_resolution, sample_photo
 
     photo = sample_photo("coffee")
     for folder in ("HR", "LR"):

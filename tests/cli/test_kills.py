@@ -61,7 +61,7 @@ def test_a_signal_ends_a_validation_at_once_and_the_resumed_run_makes_it(
     """The validation set is the same photograph hundreds of times. Workers run."""
     import cv2
 
-    from paragon_plugin.data.sample_photos_dataset import sample_photo
+    from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import sample_photo
 
     for folder, size in (("HR", 256), ("LR", 128)):
         (tmp_path / folder).mkdir()

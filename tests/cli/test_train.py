@@ -51,7 +51,7 @@ def validation_psnr(checkpoint: Path) -> float:
     import paragon_plugin
 
     paragon_plugin.install()
-    from paragon_plugin.data.sample_photos_dataset import SamplePhotosDataset
+    from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import SamplePhotosDataset
     from paragon_plugin.nets.paragonsr2 import build_paragonsr2
 
     net = build_paragonsr2("nano", scale=2).eval()
@@ -301,7 +301,7 @@ def test_bad_input_as_a_process(paragon: Paragon, tmp_path: Path) -> None:
 def test_every_option_file_of_the_project_is_valid_yaml_with_known_names(host: None) -> None:
     from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
-    from paragon_plugin.options import parse_dynamic_loss_scheduling
+    from paragon_plugin.scheduling.options import parse_dynamic_loss_scheduling
 
     files = sorted((Path(__file__).parents[2] / "options").rglob("*.yml"))
     assert len(files) >= 3
@@ -323,7 +323,7 @@ def test_the_option_files_train_on_a_users_own_folders(
     """Real image files in folders of the user's; only folders, sizes and counts are set over the file."""
     import cv2
 
-    from paragon_plugin.data.sample_photos_dataset import VALIDATION_PHOTOS, low_resolution, sample_photo
+    from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import VALIDATION_PHOTOS, low_resolution, sample_photo
 
     scale = yaml.safe_load(file.read_text())["scale"]
     for name in VALIDATION_PHOTOS:
@@ -414,8 +414,8 @@ def test_a_rehearsal_changes_nothing(host: None, short_options: Options, tmp_pat
     from basicsr.models import build_model
     from basicsr.train import create_train_val_dataloader
 
-    from paragon_plugin.hosts.basicsr.option_file import argument_parser, load_options
-    from paragon_plugin.hosts.basicsr.rehearsal import rehearse
+    from paragon_plugin.hosts.basicsr.checks.rehearsal import rehearse
+    from paragon_plugin.hosts.basicsr.options.file import argument_parser, load_options
 
     options = load_options(argument_parser().parse_args(["-opt", str(short_options())]), str(tmp_path), is_train=True)
     import logging

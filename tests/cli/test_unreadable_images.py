@@ -14,7 +14,7 @@ def folders(host: None, tmp_path: Path) -> dict[str, Any]:
     import cv2
     import numpy as np
 
-    from paragon_plugin.data.sample_photos_dataset import low_resolution, sample_photo
+    from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import low_resolution, sample_photo
 
     photo = sample_photo("coffee")
     options: dict[str, Any] = {}
@@ -47,7 +47,7 @@ def run_with_damage(
 ) -> Callable[[list[str]], int]:
     """Trains; the given files are cut short after the run has been checked. Returns the exit status."""
     from paragon_plugin.cli.main import main
-    from paragon_plugin.hosts.basicsr import training
+    from paragon_plugin.hosts.basicsr.run import training
 
     def run(files: list[str]) -> int:
         original = training._open_folders

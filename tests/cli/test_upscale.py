@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from paragon_plugin.cli.main import main
-from paragon_plugin.hosts.basicsr.checkpoints import network_metadata
 from paragon_plugin.nets.paragonsr2 import build_paragonsr2
+from paragon_plugin.resilience.checkpoints import network_metadata
 
 Paragon = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -29,7 +29,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pictures(host: None, tmp_path: Path) -> Path:
-    from paragon_plugin.data.sample_photos_dataset import sample_photo
+    from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import sample_photo
 
     folder = tmp_path / "pictures"
     folder.mkdir()

@@ -1,6 +1,6 @@
 """What the scheduler decides on recorded readings, case by case. Run as a script it records the traces anew.
 
-    python tests/golden/scheduler_traces.py
+python tests/golden/scheduler_traces.py
 """
 
 import hashlib
@@ -78,8 +78,8 @@ def recorded() -> list[dict[str, Any]]:
 
 def trace(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
     """What one scheduler makes of the readings."""
-    from paragon_plugin.options import parse_dynamic_loss_scheduling
     from paragon_plugin.scheduling import DynamicLossScheduler, LossInfo, Reading
+    from paragon_plugin.scheduling.options import parse_dynamic_loss_scheduling
 
     options = dict(case)
     size, total_iter = options.pop("size", "nano"), options.pop("total_iter", 1500)

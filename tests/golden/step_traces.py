@@ -50,12 +50,12 @@ def trace(case: dict[str, Any]) -> dict[str, Any]:
     import paragon_plugin
 
     paragon_plugin.install()
-    from paragon_plugin.losses.recipe import build_recipe
-    from paragon_plugin.losses.step_inputs import StepInputs
-    from paragon_plugin.models.optimizer_step import OptimizerStep
-    from paragon_plugin.models.scheduled_losses import ScheduledLosses
-    from paragon_plugin.options import parse_dynamic_loss_scheduling
-    from paragon_plugin.step_options import StepOptions
+    from paragon_plugin.hosts.basicsr.models.optimizer_step import OptimizerStep
+    from paragon_plugin.hosts.basicsr.models.scheduled_losses import ScheduledLosses
+    from paragon_plugin.hosts.basicsr.options.step import StepOptions
+    from paragon_plugin.hosts.basicsr.recipe.recipe import build_recipe
+    from paragon_plugin.hosts.basicsr.recipe.step_inputs import StepInputs
+    from paragon_plugin.scheduling.options import parse_dynamic_loss_scheduling
 
     net = network()
     parts = case.get("accum_iter", 1)

@@ -30,7 +30,7 @@ def lively() -> Callable[..., nn.Module]:
 @pytest.fixture(scope="session")
 def photo(host: None) -> NDArray[np.uint8]:
     """A part of a photograph, (H, W, 3): smooth on one side, busy on the other."""
-    from paragon_plugin.data.sample_photos_dataset import sample_photo
+    from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import sample_photo
 
     return np.ascontiguousarray(sample_photo("coffee")[120:280, 60:304])
 

@@ -10,10 +10,10 @@ import pyvips
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from paragon_plugin.errors import OptionError
 from paragon_plugin.inference.images import Picture, read_picture, write_picture
 from paragon_plugin.inference.upscaling import Settings, upscale_picture
 from paragon_plugin.ops.magic_kernel import MagicKernelSharp2021Upsample
-from paragon_plugin.options import OptionError
 
 RGB_16 = [("rgb16", 3, 16), ("rgb16", 4, 16)]
 RNG = np.random.default_rng(0)

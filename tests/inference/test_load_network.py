@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from paragon_plugin.hosts.basicsr.checkpoints import CheckpointError, network_metadata
 from paragon_plugin.inference.load_network import load_network
+from paragon_plugin.resilience.checkpoints import CheckpointError, network_metadata
 
 Build = Callable[..., nn.Module]
 X = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))

@@ -16,7 +16,7 @@ def _host(host: None) -> None:
 
 def photographs(side: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Two crops of a photograph, and the same with noise."""
-    from paragon_plugin.data.sample_photos_dataset import sample_photo
+    from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import sample_photo
 
     photo = torch.from_numpy(sample_photo("astronaut")).permute(2, 0, 1).double() / 255
     clean = torch.stack([photo[:, 40 : 40 + side, 80 : 80 + side], photo[:, 100 : 100 + side, 200 : 200 + side]])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from runs_on_disk import CALIBRATED, entry, step, validation, write_run
 
-from paragon_plugin.options import OptionError
+from paragon_plugin.errors import OptionError
 from paragon_plugin.report.run_history import find_run, read_run
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from paragon_plugin.options import DynamicLossScheduling, Role, parse_dynamic_loss_scheduling
 from paragon_plugin.scheduling import DynamicLossScheduler, LossInfo, Reading, Step
+from paragon_plugin.scheduling.options import DynamicLossScheduling, Role, parse_dynamic_loss_scheduling
 
 Roles = dict[str, Role]
 """Role of each loss by name."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_runs import Roles, block
 
-from paragon_plugin.options import OptionError
+from paragon_plugin.errors import OptionError
 from paragon_plugin.scheduling.roles import TYPICAL_SHARES
 from paragon_plugin.scheduling.shares import bounded, target_shares, within_tolerance
 

@@ -4,7 +4,6 @@ import importlib
 
 from . import patches
 
-_PARTS = ("archs", "losses", "data", "models")
 _installed = False
 
 
@@ -23,6 +22,7 @@ def install() -> None:
     patches.provide_functional_tensor()
     importlib.import_module("basicsr")
     patches.apply()
-    for part in _PARTS:
-        importlib.import_module(f"paragon_plugin.{part}")
+    from .registration import register_parts
+
+    register_parts()
     _installed = True

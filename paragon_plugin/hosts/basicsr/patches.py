@@ -82,7 +82,7 @@ def _safe_options() -> None:
     import basicsr.train
     import basicsr.utils.options
 
-    from . import option_file
+    from .options import file as option_file
 
     basicsr.utils.options.parse_options = option_file.parse_options
     basicsr.train.parse_options = option_file.parse_options
@@ -96,7 +96,7 @@ def _resume_anywhere() -> None:
     """
     import basicsr.train
 
-    from . import resume
+    from .run import resume
 
     basicsr.train.load_resume_state = resume.load_resume_state
 
@@ -127,7 +127,7 @@ def _distributed_without_gpu() -> None:
         if torch.cuda.is_available():
             original(backend, **kwargs)
         else:
-            from .ranks import PATIENCE
+            from ...resilience.ranks import PATIENCE
 
             torch.distributed.init_process_group(backend="gloo", timeout=PATIENCE, **kwargs)
 

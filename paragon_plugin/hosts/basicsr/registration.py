@@ -1,21 +1,24 @@
-"""Registers our parts in the host's registries."""
+"""Registers our networks, losses, data sets and models in the host's registries: the one place where that happens."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any
 
-Part = TypeVar("Part", bound=Callable[..., Any])
+from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
+
+from ... import losses
+from . import data, models
+from .archs import ENTRY_POINTS
 
 
-def register(registry: Any) -> Callable[[Part], Part]:
-    """Decorator: register a class or function under its name; a name that is taken stays with who has it.
+def register_parts() -> None:
+    """Register everything under its name; a name that is taken stays with who has it."""
+    _register(ARCH_REGISTRY, ENTRY_POINTS.values())
+    _register(LOSS_REGISTRY, (getattr(losses, name) for name in losses.__all__))
+    _register(DATASET_REGISTRY, (getattr(data, name) for name in data.__all__))
+    _register(MODEL_REGISTRY, (getattr(models, name) for name in models.__all__))
 
-    Args:
-        registry: One of `basicsr.utils.registry`.
-    """
 
-    def decorate(part: Part) -> Part:
+def _register(registry: Any, parts: Iterable[Callable[..., Any]]) -> None:
+    for part in parts:
         if part.__name__ not in registry:
             registry.register(part)
-        return part
-
-    return decorate

@@ -1,5 +1,0 @@
-"""Datasets registered with the host."""
-
-from .sample_photos_dataset import SamplePhotosDataset
-
-__all__ = ["SamplePhotosDataset"]

@@ -1,0 +1,385 @@
+"""Refuses what the host would fail on later with a traceback: unknown names, missing folders, missing keys.
+
+Nothing is written and no random state is consumed here. Each check looks at one thing and tells a collector: a run
+raises the first error, `paragon check` tells all.
+"""
+
+import importlib.util
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ....errors import OptionError, shown, suggestion
+from ....resilience.checkpoints import CheckpointError, read_network
+from ....scheduling.options import dynamic_loss_scheduling_errors, parse_dynamic_loss_scheduling
+from ..options import known
+from ..options.file import Options
+from ..options.optimizers import optimizers
+from ..options.problems import FirstProblem, Problems
+from ..options.step import parse_step_options
+from ..options.unknown import check_unknown_options
+
+OURS_FOR = {
+    "SRModel": "ParagonSRModel",
+    "SwinIRModel": "ParagonSRModel",
+    "SRGANModel": "ParagonGANModel",
+    "ESRGANModel": "ParagonESRGANModel",
+    "RealESRNetModel": "ParagonRealESRNetModel",
+    "RealESRGANModel": "ParagonRealESRGANModel",
+}
+"""Which of our models takes the options of which of the host's."""
+
+Check = Callable[[Options, Problems], None]
+
+
+def check_training_options(options: Options, problems: Problems | None = None) -> None:
+    """Check prepared options of a training run.
+
+    Args:
+        options: Of `option_file.load_options`.
+        problems: Takes what is wrong; by default the first of it is raised.
+
+    Raises:
+        OptionError: Without `problems`: the first thing that cannot work.
+    """
+    problems = FirstProblem() if problems is None else problems
+    for check in CHECKS:
+        check(options, problems)
+
+
+def _model(options: Options, problems: Problems) -> None:
+    from basicsr.utils.registry import MODEL_REGISTRY
+
+    if options["model_type"] is not None:
+        with problems.collected():
+            check_known("model_type", options["model_type"], MODEL_REGISTRY)
+
+
+def _networks(options: Options, problems: Problems) -> None:
+    for block in [key for key in options if key.startswith("network_")]:
+        with problems.collected():
+            check_network(block, options[block])
+
+
+def _datasets(options: Options, problems: Problems) -> None:
+    from basicsr.utils.registry import DATASET_REGISTRY
+
+    for key, dataset in options["datasets"].items():
+        path = f"datasets.{key}"
+        if dataset["phase"] not in ("train", "val") or (dataset["phase"] == "train") != (key == "train"):
+            problems.error(path, "must be called train, val or val_<something>")
+            continue
+        with problems.collected():
+            check_known(f"{path}.type", dataset.get("type"), DATASET_REGISTRY)
+        if not isinstance(dataset.get("name"), str):
+            problems.error(f"{path}.name", f"must be a name, is {shown(dataset.get('name'))}")
+        for error in folder_errors(path, dataset):
+            problems.error(error.path, error.problem)
+        _required(f"{path}.", dataset, _needs(dataset), problems)
+        if (dataset.get("mean") is None) != (dataset.get("std") is None):
+            problems.error(f"{path}.mean", "goes with std; give both or neither")
+        if dataset.get("persistent_workers") and dataset.get("num_worker_per_gpu", 1 if key == "train" else 0) == 0:
+            problems.error(f"{path}.persistent_workers", "needs workers: num_worker_per_gpu is 0")
+    train, scale = options["datasets"].get("train"), options.get("scale")
+    if train is None:
+        problems.error("datasets", "has no block 'train'")
+        train = {}
+    for path, size in (("datasets.train.gt_size", train.get("gt_size")), ("gt_size", options.get("gt_size"))):
+        if size is not None and scale and size % scale:
+            problems.error(path, f"must be a multiple of scale {scale}, is {size}")
+    names = [d.get("name") for d in options["datasets"].values() if d["phase"] == "val"]
+    for name in sorted({str(name) for name in names if names.count(name) > 1}):
+        problems.error("datasets", f"two validation sets are called '{name}'; their results would mix")
+
+
+def _needs(dataset: Options) -> tuple[str, ...]:
+    """Options without which a data set cannot be built or cannot give an item."""
+    kind = str(dataset.get("type")).removesuffix("_basicsr")
+    if dataset["phase"] != "train":
+        return known.NEEDED.get(kind, ())
+    return (
+        "batch_size_per_gpu",
+        "num_worker_per_gpu",
+        *known.NEEDED.get(kind, ()),
+        *known.NEEDED_TO_TRAIN.get(kind, ()),
+    )
+
+
+def _required(path: str, block: Options, keys: Iterable[str], problems: Problems) -> None:
+    """An option that was refused is gone as well, and has been told of."""
+    told = {problem.path for problem in problems.found}
+    for key in keys:
+        if key not in block and f"{path}{key}" not in told:
+            problems.error(f"{path}{key}", "is missing")
+
+
+def _validation(options: Options, problems: Problems) -> None:
+    val = options.get("val") or {}
+    check_metrics(val.get("metrics") or {}, problems)
+    told = any(problem.path.startswith("datasets") for problem in problems.errors)
+    if val and not told and not any(dataset["phase"] == "val" for dataset in options["datasets"].values()):
+        problems.warn("val", "there is no validation set (datasets: val: ...); nothing will be validated")
+
+
+def _optimizers(options: Options, problems: Problems) -> None:
+    train = options["train"]
+    _required("train.", train, ("total_iter",), problems)
+    known_types, model = optimizers(), model_class(options)
+    for key in ("optim_g", *(["optim_d"] if "network_d" in options else [])):
+        block, path = train.get(key), f"train.{key}"
+        if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+            problems.error(path, f"must be a block with 'type: ...', is {shown(block)}")
+            continue
+        if block["type"] not in known_types:
+            if hasattr(model, "schedules_losses"):  # ours take any of them, the host's have their own say
+                near = suggestion(block["type"], known_types)
+                problems.error(f"{path}.type", f"no optimizer '{block['type']}'{near}")
+            continue
+        arguments = set(inspect.signature(known_types[block["type"]]).parameters) - {"params"}
+        for name in [name for name in block if name not in arguments | {"type"}]:
+            problems.error(f"{path}.{name}", f"unknown option of {block['type']}{suggestion(str(name), arguments)}")
+        with problems.collected():
+            known.RATE(f"{path}.lr", block.get("lr"))
+            if set(block) <= arguments | {"type"}:
+                _try_optimizer(path, known_types[block["type"]], block)
+
+
+def _try_optimizer(path: str, optimizer: Callable[..., Any], block: Options) -> None:
+    """Build it for one number and throw it away."""
+    options = {key: value for key, value in block.items() if key != "type"}
+    try:
+        optimizer([torch.nn.Parameter(torch.zeros(1, 1))], **options)
+    except Exception as error:  # they raise nearly anything on options they cannot use
+        raise OptionError(path, f"{block['type']}: {error}") from error
+
+
+def _learning_rate(options: Options, problems: Problems) -> None:
+    """The host's schedulers; a model of another plugin may have its own."""
+    from basicsr.models.base_model import BaseModel
+
+    block = options["train"].get("scheduler")
+    if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+        problems.error("train.scheduler", f"must be a block with 'type: ...', is {shown(block)}")
+        return
+    model = model_class(options)
+    if model is not None and model.setup_schedulers is not BaseModel.setup_schedulers:
+        return
+    table = known.SCHEDULERS.get(block["type"])
+    if table is None:
+        near = suggestion(block["type"], known.SCHEDULERS)
+        problems.error("train.scheduler.type", f"no learning-rate scheduler '{block['type']}'{near}")
+        return
+    for name in [name for name in block if name not in {*table, "type"}]:
+        problems.error(f"train.scheduler.{name}", f"unknown option of {block['type']}{suggestion(str(name), table)}")
+    known.take_types("train.scheduler.", block, table, problems)
+    _required("train.scheduler.", block, ["periods"] if "periods" in table else ["milestones"], problems)
+    length = "periods" if "periods" in table else "restarts"
+    parts, weights = block.get(length), block.get("restart_weights", [1])
+    if parts is not None and len(parts) != len(weights):
+        problems.error(f"train.scheduler.{length}", f"must be as many as restart_weights: {len(parts)}, {len(weights)}")
+    total = options["train"].get("total_iter")
+    if length == "periods" and parts and total and sum(parts) < total - 1:
+        problems.error(
+            "train.scheduler.periods",
+            f"end at iteration {sum(parts):g}, before total_iter {total}: the host fails there, it has no rate to give",
+        )
+
+
+def _pretrained(options: Options, problems: Problems) -> None:
+    paths = options["path"]
+    for key in [key for key in paths if key.startswith("pretrain_network")]:
+        if paths[key] is not None:
+            with problems.collected():
+                file = Path(known.file_path(f"path.{key}", paths[key]))
+                check_pretrained(f"path.{key}", file, paths.get(key.replace("pretrain_network", "param_key"), "params"))
+
+
+def _schedule(options: Options, problems: Problems) -> None:
+    """The block itself, and a model that would ignore it."""
+    train, block = options["train"], options["train"].get("dynamic_loss_scheduling")
+    for error in dynamic_loss_scheduling_errors(block):
+        problems.error(error.path, error.problem)
+    model = model_class(options)
+    if model is None:
+        return
+    if hasattr(model, "schedules_losses"):
+        with problems.collected():
+            parse_step_options(options, gpu=options["num_gpu"] > 0)
+        return
+    model_type = options["model_type"]
+    for_ours = OURS_FOR.get(model_type, "")
+    use = f"; use 'model_type: {for_ours}'" if for_ours else f"; only {', '.join(OURS_FOR)} have a model here that does"
+    enabled = isinstance(block, dict) and block.get("enabled") is True
+    if enabled or train.get("losses"):
+        problems.error("model_type", f"{model_type} knows neither 'losses' nor 'dynamic_loss_scheduling'{use}")
+    for path, where, key in (
+        *(("", options, key) for key in ("use_amp", "use_channels_last", "use_compile")),
+        ("datasets.train.", options["datasets"].get("train") or {}, "accum_iter"),
+        ("train.", train, "grad_clip"),
+    ):
+        if where.get(key) not in (None, False):
+            problems.error(f"{path}{key}", f"{model_type} does not know it{use}")
+
+
+def model_class(options: Options) -> Any:
+    """The registered model, None where there is none of that name."""
+    from basicsr.utils.registry import MODEL_REGISTRY
+
+    name = options["model_type"]
+    for key in (name, f"{name}_basicsr"):
+        if key in MODEL_REGISTRY:
+            return MODEL_REGISTRY.get(key)
+    return None
+
+
+def _late_losses(options: Options, problems: Problems) -> None:
+    """A schedule that cannot act before the run ends."""
+    train = options["train"]
+    total = train.get("total_iter")
+    if total is None:
+        return
+    listed = train.get("losses") if isinstance(train.get("losses"), list) else []
+    blocks = [(f"train.losses[{i}]", block) for i, block in enumerate(listed or [])]
+    blocks += [(f"train.{key}", block) for key, block in train.items() if key.endswith("_opt")]
+    for path, block in blocks:
+        start = block.get("start_iter") if isinstance(block, dict) else None
+        if isinstance(start, int | float) and start > total:
+            problems.error(
+                f"{path}.start_iter", f"is {start:g}, but training ends at total_iter {total}: it never acts"
+            )
+    try:
+        schedule = parse_dynamic_loss_scheduling(train.get("dynamic_loss_scheduling"))
+    except OptionError:
+        return  # told of
+    window = schedule.baseline_iterations
+    if schedule.enabled and window is not None and window >= total:
+        path = "train.dynamic_loss_scheduling.baseline_iterations"
+        problems.error(path, f"is {window}, but training ends at total_iter {total}: the scheduler never acts")
+
+
+def _degradations(options: Options, problems: Problems) -> None:
+    """What Real-ESRGAN's models read at the top of the file."""
+    if hasattr(model_class(options), "host_model") and options.get("high_order_degradation", True):
+        told = {problem.path for problem in problems.found}
+        for key in known.DEGRADATIONS:
+            if options.get(key) is None and key not in told:
+                problems.error(key, "is missing: an option of Real-ESRGAN's degradations, at the file's top level")
+
+
+def _logger(options: Options, problems: Problems) -> None:
+    wandb = options["logger"].get("wandb")
+    if wandb is None:
+        return
+    known.take_types("logger.wandb.", wandb, known.WANDB, problems)
+    if wandb.get("project") and importlib.util.find_spec("wandb") is None:
+        problems.error("logger.wandb.project", "needs the package wandb: pip install wandb, or write 'project: ~'")
+
+
+def _images(options: Options, problems: Problems) -> None:
+    from .images import check_images  # not before the host is repaired: it imports the host
+
+    check_images(options, problems)
+
+
+CHECKS: tuple[Check, ...] = (
+    _model,
+    _networks,
+    _datasets,
+    _validation,
+    _optimizers,
+    _learning_rate,
+    _pretrained,
+    check_unknown_options,
+    _schedule,
+    _late_losses,
+    _degradations,
+    _logger,
+    _images,
+)
+
+
+def check_metrics(metrics: dict[str, Any], problems: Problems) -> None:
+    """Each of `val.metrics` is a block that names a registered metric."""
+    from basicsr.utils.registry import METRIC_REGISTRY
+
+    for name, metric in metrics.items():
+        if not isinstance(metric, dict):
+            problems.error(f"val.metrics.{name}", f"must be a block with 'type: ...', is {shown(metric)}")
+            continue
+        with problems.collected():
+            check_known(f"val.metrics.{name}.type", metric.get("type"), METRIC_REGISTRY)
+
+
+def check_known(path: str, name: Any, registry: Iterable[tuple[str, Any]]) -> None:
+    names = {key.removesuffix("_basicsr") for key, _ in registry} | {key for key, _ in registry}
+    if not isinstance(name, str):
+        raise OptionError(path, f"must be a name, is {shown(name)}")
+    if name not in names:
+        raise OptionError(path, f"nothing is registered as '{name}'{suggestion(name, names)}")
+
+
+def check_network(block: str, network: Options) -> None:
+    """Build the network once and throw it away, so that its own complaint comes with the block's name."""
+    build_alone(block, network)
+
+
+def build_alone(block: str, network: Options) -> torch.nn.Module:
+    """The network of a block, without consuming random state.
+
+    Raises:
+        OptionError: Nothing of its type is registered, or it cannot be built.
+    """
+    from basicsr.utils.registry import ARCH_REGISTRY
+
+    check_known(f"{block}.type", network.get("type"), ARCH_REGISTRY)
+    options = {key: value for key, value in network.items() if key != "type"}
+    name = network["type"] if network["type"] in ARCH_REGISTRY else f"{network['type']}_basicsr"
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return ARCH_REGISTRY.get(name)(**options)
+    except Exception as error:  # the host's architectures raise nearly anything on options they cannot use
+        text = str(error).strip() or type(error).__name__
+        raise OptionError(block, f"{network['type']}: {text}") from error
+
+
+def _of_folders(dataset: Options) -> bool:
+    """Whether it is one of the host's sets that take one folder each for HR and LR."""
+    return str(dataset.get("type")).removesuffix("_basicsr") in known.NEEDED
+
+
+def check_pretrained(path: str, file: Path, param_key: str | None) -> None:
+    """A file of network weights, read without running anything in it."""
+    try:
+        read_network(file, param_key)
+    except CheckpointError as error:
+        raise OptionError(path, f"{file} {error.problem}") from error
+
+
+def check_folders(path: str, dataset: Options) -> None:
+    """Raise the first of `folder_errors`."""
+    for error in folder_errors(path, dataset):
+        raise error
+
+
+def folder_errors(path: str, dataset: Options) -> Iterator[OptionError]:
+    """Folders and lists of a data set that are not there."""
+    for key, value in dataset.items():
+        if not key.startswith("dataroot") or value is None:
+            continue
+        for root in value if isinstance(value, list) and not _of_folders(dataset) else [value]:
+            if not isinstance(root, str):
+                yield OptionError(f"{path}.{key}", f"must be a folder's path, is {shown(root)}")
+            elif not os.path.exists(root):
+                yield OptionError(f"{path}.{key}", f"the folder {root} does not exist")
+            elif not os.path.isdir(root) and _of_folders(dataset):
+                yield OptionError(f"{path}.{key}", f"{root} is not a folder")
+            elif os.path.isdir(root) and not any(Path(root).iterdir()):
+                yield OptionError(f"{path}.{key}", f"the folder {root} is empty")
+    for key in ("meta_info_file", "meta_info"):
+        meta = dataset.get(key)
+        if meta is not None and not (isinstance(meta, str) and os.path.isfile(meta)):
+            yield OptionError(f"{path}.{key}", f"{meta} does not exist")

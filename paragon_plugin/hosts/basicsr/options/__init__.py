@@ -1,0 +1,1 @@
+"""Option files: read, typed, checked for unknown names."""

@@ -1,0 +1,85 @@
+"""Options that nothing reads: a warning, and an error where one is a slip of the pen for an option that is not there.
+
+An option file of another fork holds options that do nothing here, and trains: that must go on. `ema_deca: 0.999`,
+though, trains for days without the average its author wanted, and `pretrain_network_G: FILE` from scratch. So an
+unknown option stops a run where it is a near miss of a known one that the same block does not have. (Where it has both,
+the other is meant, too. Nor is a number at the end a slip: `blur_sigma3` is only unknown.)
+"""
+
+import difflib
+import inspect
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from . import known
+from .file import Options
+from .problems import Problems
+
+NEAR = 0.85
+"""Ratio of `difflib` from which two names are taken for one: one letter in six."""
+
+_OWN_SCHEDULING = ("dynamic_loss_scheduling", "losses")
+"""Their near misses stop a run even beside the right one."""
+
+
+def check_unknown_options(options: Options, problems: Problems) -> None:
+    """Report the options of the host's blocks that nothing reads.
+
+    Blocks of networks, losses, optimizers and learning-rate schedulers are not looked at here: what builds them
+    refuses what it does not know.
+    """
+    from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
+
+    model = _registered(MODEL_REGISTRY, options["model_type"])
+    read_by_model = known.words_in([cls for cls in (model, getattr(model, "host_model", None)) if cls is not None])
+    networks = [key.removeprefix("network_") for key in options if key.startswith("network_")]
+    derived = {"rank", "world_size", "dist", "auto_resume", "is_train", "root_path"}
+    _report("", options, {*known.TOP, *derived, *_starting_with(options, "network_")}, read_by_model, problems)
+    for key, dataset in options["datasets"].items():
+        read = known.words_in([cls for cls in [_registered(DATASET_REGISTRY, dataset.get("type"))] if cls])
+        _report(f"datasets.{key}.", dataset, known.TRAIN_DATASET, read, problems)
+    of_networks = {f"{key}_{n}" for n in networks for key in ("pretrain_network", "param_key", "strict_load")}
+    _report("path.", options["path"], {*known.PATH, *of_networks}, read_by_model, problems)
+    train = options["train"]
+    blocks = {key for key in train if key.endswith("_opt") or key.startswith("optim_")}
+    misspelt = {key for key in blocks if _near(key, set(known.TRAIN) - set(train))}
+    _report("train.", train, {*known.TRAIN, *(blocks - misspelt)}, read_by_model, problems)
+    _report("val.", options.get("val") or {}, known.VAL, read_by_model, problems)
+    for name, metric in ((options.get("val") or {}).get("metrics") or {}).items():
+        function = _registered(METRIC_REGISTRY, metric.get("type")) if isinstance(metric, dict) else None
+        if function is not None:
+            arguments = set(inspect.signature(function).parameters) - {"img", "img2", "kwargs"}
+            _report(f"val.metrics.{name}.", metric, arguments | {*known.METRIC}, (), problems)
+    _report("logger.", options["logger"], known.LOGGER, (), problems)
+    _report("dist_params.", options.get("dist_params") or {}, known.DIST, (), problems)
+
+
+def _registered(registry: Any, name: Any) -> Any:
+    for key in (name, f"{name}_basicsr"):
+        if isinstance(name, str) and key in registry:
+            return registry.get(key)
+    return None
+
+
+def _starting_with(options: Options, start: str) -> set[str]:
+    return {key for key in options if key.startswith(start)}
+
+
+def _near(key: str, others: Iterable[str]) -> str | None:
+    others = [other for other in others if other.rstrip("0123456789") != key.rstrip("0123456789")]  # numbered: meant
+    lower = {other.lower(): other for other in others}
+    found = difflib.get_close_matches(key, sorted(others), n=1, cutoff=NEAR)
+    return lower.get(key.lower()) or (found[0] if found else None)
+
+
+def _report(path: str, block: Options, table: Collection[str], read: Collection[str], problems: Problems) -> None:
+    """Report what is neither in the table nor read by the classes that the block is for."""
+    table = set(table)
+    for key in block:
+        if key in table or key in read:
+            continue
+        meant = _near(key, {name for name in table if block.get(name) is None or name in _OWN_SCHEDULING})
+        if meant:
+            problems.error(f"{path}{key}", f"unknown option; did you mean '{meant}'?")
+        else:
+            problems.warn(f"{path}{key}", "unknown option; nothing reads it")

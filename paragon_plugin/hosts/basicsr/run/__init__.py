@@ -1,0 +1,1 @@
+"""A run under our loop: data, training, validation, resuming, testing."""

@@ -1,0 +1,104 @@
+"""The host's test pipeline, with options checked before anything is written and classical upscalers beside the network.
+
+An option file for testing is the host's: `datasets` (`test_1: ...`), `network_g`, `path.pretrain_network_g`, `val`.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ....errors import OptionError
+from ....resilience.fault_tolerant_dataset import FaultTolerantDataset
+from ....resilience.ranks import is_first_rank
+from ..checks.host_refusals import host_refusals
+from ..checks.rehearsal import check_pair, check_references, first_item
+from ..checks.rules import check_folders, check_known, check_metrics, check_network, check_pretrained
+from ..options.file import Options, load_options
+from ..options.problems import FirstProblem
+from .reference_upscalers import reference_metrics
+from .run_log import RunLog
+from .training import ValidationResult
+
+
+def test(args: argparse.Namespace, root_path: str) -> tuple[Options, list[ValidationResult]]:
+    """Run every test set of an option file through its network.
+
+    Writes the folder `results/NAME`, with a log and, with `val.save_img`, the images; an older one is moved aside.
+
+    Args:
+        args: Parsed arguments (see `option_file.add_arguments`).
+        root_path: Folder under which `results/` is written.
+
+    Returns:
+        The options in effect, and the metrics of each test set beside those of classical upscalers.
+
+    Raises:
+        OptionError: The options cannot work; nothing has been written.
+    """
+    from basicsr.data import build_dataloader, build_dataset
+    from basicsr.models import build_model
+    from basicsr.utils import get_env_info, get_time_str, make_exp_dirs
+    from basicsr.utils.options import dict2str
+
+    log = RunLog(live=False, main_process=is_first_rank(args.launcher))
+    options = load_options(args, root_path, is_train=False)
+    _check(options)
+    log.logger.info(get_env_info(), extra={"file_only": True})
+    log.logger.info(dict2str(options), extra={"file_only": True})
+    loaders: list[Any] = []
+    for key, block in sorted(options["datasets"].items()):
+        path = f"datasets.{key}"
+        with host_refusals(path):
+            dataset = FaultTolerantDataset(build_dataset(block), path, replace=False)
+            loader = build_dataloader(
+                dataset, block, num_gpu=options["num_gpu"], dist=options["dist"], seed=options["manual_seed"]
+            )
+        item = first_item(path, dataset)
+        check_pair(path, item, options.get("scale"))
+        check_references(path, item, options["val"]["metrics"])
+        loaders.append(loader)
+    with host_refusals(f"model_type {options['model_type']}"):
+        model = build_model(options)
+    try:
+        make_exp_dirs(options)
+    except OSError as error:
+        raise OptionError(str(error.filename), f"cannot be written: {error.strerror}") from error
+    first = options["rank"] == 0  # the only one that makes folders
+    log.open(Path(options["path"]["log"]) / f"test_{options['name']}_{get_time_str()}.log" if first else None)
+    return options, [_test_on(loader, model, options) for loader in loaders]
+
+
+def _test_on(loader: Any, model: Any, options: Options) -> ValidationResult:
+    model.validation(loader, current_iter=options["name"], tb_logger=None, save_img=options["val"]["save_img"])
+    metrics = options["val"]["metrics"] if options["rank"] == 0 else {}
+    return ValidationResult(
+        dataset=loader.dataset.opt["name"],
+        images=len(loader.dataset),
+        metrics=dict(getattr(model, "metric_results", {})),
+        reference=reference_metrics(loader, metrics, options.get("scale", 1)),
+    )
+
+
+def _check(options: Options) -> None:
+    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY
+
+    check_known("model_type", options["model_type"], MODEL_REGISTRY)
+    check_known("network_g.type", options["network_g"].get("type"), ARCH_REGISTRY)
+    check_network("network_g", options["network_g"])
+    weights = options["path"].get("pretrain_network_g")
+    if weights is None:
+        raise OptionError("path.pretrain_network_g", "is missing; it names the checkpoint to test")
+    check_pretrained("path.pretrain_network_g", Path(weights), options["path"].get("param_key_g", "params"))
+    if not options["datasets"]:
+        raise OptionError("datasets", "is empty; it holds what to test on, such as 'test_1: ...'")
+    for key, dataset in options["datasets"].items():
+        path = f"datasets.{key}"
+        if dataset["phase"] not in ("test", "val"):
+            raise OptionError(path, "must be called test, test_<something>, val or val_<something>")
+        check_known(f"{path}.type", dataset.get("type"), DATASET_REGISTRY)
+        if not isinstance(dataset.get("name"), str):
+            raise OptionError(f"{path}.name", f"must be a name, is {dataset.get('name')!r}")
+        check_folders(path, dataset)
+    options["val"] = val = {"save_img": False, "suffix": None, **(options.get("val") or {})}
+    val["metrics"] = val.get("metrics") or {}
+    check_metrics(val["metrics"], FirstProblem())

@@ -1,0 +1,68 @@
+"""Validation within a run: the metrics of each set, and what classical upscalers reach on it."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ....report.summary import metric_text
+from ....resilience.random_state import random_state_kept
+from ..options.file import Options
+
+
+@dataclass
+class ValidationResult:
+    """Final metrics of one validation set."""
+
+    dataset: str
+    images: int
+    metrics: dict[str, float]
+    reference: dict[str, dict[str, float]] = field(default_factory=dict)
+    """The same metrics of classical upscalers."""
+
+
+def validate(
+    options: Options, model: Any, loaders: Sequence[Any], iteration: int, tb_logger: Any
+) -> dict[str, dict[str, float]]:
+    """Validate on every set. Draws no random numbers: training goes on as it would have.
+
+    Returns:
+        {set: {metric: mean}}, as the model leaves them.
+    """
+    from .validation_record import recorded_references
+
+    results: dict[str, dict[str, float]] = {}
+    with random_state_kept():
+        for loader in loaders:
+            model.validation(loader, iteration, tb_logger, options["val"].get("save_img", False))
+            name, metrics = loader.dataset.opt["name"], dict(getattr(model, "metric_results", {}))
+            results[name] = metrics
+            if options["rank"] != 0:
+                continue
+            if metrics:
+                values = ", ".join(f"{metric} {metric_text(value)}" for metric, value in metrics.items())
+                logging.getLogger("basicsr").info(f"Validation {name}, iteration {iteration:,}: {values}")
+            # Here and not at the end alone, so that the report of a run under way can compare.
+            wanted = options["val"].get("metrics") or {}
+            recorded_references(options["path"]["experiments_root"], loader, wanted, options.get("scale", 1))
+    return results
+
+
+def final_results(
+    options: Options, loaders: Sequence[Any], metrics: Mapping[str, Mapping[str, float]]
+) -> list[ValidationResult]:
+    """What a run that is done ended with; empty without validation and on ranks other than 0."""
+    from .validation_record import recorded_references
+
+    if not options.get("val") or options["rank"] != 0:
+        return []
+    wanted = options["val"].get("metrics") or {}
+    return [
+        ValidationResult(
+            dataset=loader.dataset.opt["name"],
+            images=len(loader.dataset),
+            metrics=dict(metrics.get(loader.dataset.opt["name"], {})),
+            reference=recorded_references(options["path"]["experiments_root"], loader, wanted, options.get("scale", 1)),
+        )
+        for loader in loaders
+    ]

@@ -1,0 +1,223 @@
+"""Reads and writes checkpoints: the one place where a file of weights is opened.
+
+A checkpoint is `{"params": {...}, "params_ema": {...}}` as BasicSR writes it, or the weights alone, as `.pth` or
+`.safetensors`. Ours carry the network's name, scale and options beside the weights under the key `paragon`, which
+BasicSR's own `load_network` passes over.
+"""
+
+import inspect
+import json
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ..errors import OptionError
+from .atomic_file import atomic_file
+from .checksum import ChecksumError, append_checksum, verify_checksum
+
+LEVELS = ("params_ema", "params")
+"""Keys under which weights may stand, the better ones first."""
+
+METADATA = "paragon"
+"""Key of the description of the network; in a safetensors file JSON in the header."""
+
+_PREFIXES = ("module.", "_orig_mod.")  # of networks saved inside DataParallel and compiled wrappers
+
+
+class CheckpointError(OptionError):
+    """A file cannot be used as a checkpoint.
+
+    Attributes:
+        problem: what is the matter, to stand after the file's name: "does not exist".
+    """
+
+    def __init__(self, path: str | Path, problem: str):
+        super().__init__(str(path), problem)
+        self.problem = problem
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def save_atomically(state: Any, path: str | Path) -> str:
+    """`torch.save` that leaves a whole file or none, with a checksum in it (see `checksum`).
+
+    Returns:
+        The checksum.
+
+    Raises:
+        OSError: The file cannot be written; nothing of it is left, and an older file of that name stands untouched.
+    """
+    try:
+        with atomic_file(path) as file:
+            torch.save(state, file)
+            return append_checksum(file, file.name)
+    except RuntimeError as error:
+        # torch closes its zip file after a failed write and raises about that; the reason stands behind it.
+        reason: BaseException | None = error
+        while reason is not None and not isinstance(reason, OSError):
+            reason = reason.__cause__ or reason.__context__
+        raise reason or error from None
+
+
+@dataclass(frozen=True)
+class NetworkMetadata:
+    """What a checkpoint says about its network.
+
+    Attributes:
+        type: registered name, such as `paragonsr2_tiny`.
+        scale: enlargement; None where the options file named none.
+        options: the network's other options, defaults resolved where the network tells them.
+    """
+
+    type: str
+    scale: int | None
+    options: dict[str, Any]
+
+    def plain(self) -> dict[str, Any]:
+        """The value to store under `METADATA`: plain values that load without running code."""
+        return {"type": self.type, "scale": self.scale, "options": self.options}
+
+
+def network_metadata(block: Mapping[str, Any], net: nn.Module, scale: int | None = None) -> NetworkMetadata:
+    """Describe a network for its checkpoint.
+
+    Options that the network holds as attributes of the same name are stored as they are in effect, so that a later
+    change of a default does not change what a checkpoint means. Values that are not plain are left out.
+
+    Args:
+        block: the option file's `network_g`, with `type`.
+        net: the bare network built from it.
+        scale: the option file's.
+    """
+    options = {key: value for key, value in block.items() if key not in ("type", "scale")}
+    for name in inspect.signature(type(net)).parameters:
+        in_effect = getattr(net, name, ...)
+        if name not in ("variant", "tier", "scale") and _is_plain(in_effect):
+            options[name] = in_effect
+    plain = {key: value for key, value in options.items() if _is_plain(value)}
+    return NetworkMetadata(str(block["type"]), block.get("scale", scale), plain)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    return value is None or type(value) in (bool, int, float, str)
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The contents of a `.pth`, `.state` or `.safetensors` file on the CPU; nothing in it is run.
+
+    Returns:
+        The file's mapping. A safetensors file whose names start with a level (`params.conv_in.weight`) is nested as a
+        `.pth` would be.
+
+    Raises:
+        CheckpointError: The file is missing, unreadable, damaged, holds objects other than plain values and tensors,
+            or is no mapping.
+    """
+    path = Path(path)
+    if not os.path.isfile(path):  # pathlib raises on names that are too long
+        raise CheckpointError(path, "is no file" if os.path.exists(path) else "does not exist")
+    try:
+        state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
+    except OSError as error:
+        raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from error
+    except ChecksumError as error:
+        raise CheckpointError(path, f"is damaged: {error}") from error
+    except pickle.UnpicklingError as error:
+        foreign = re.search(r"GLOBAL (\S+)", str(error))
+        if foreign is None:
+            raise CheckpointError(path, "is damaged or not a checkpoint (UnpicklingError)") from error
+        raise CheckpointError(path, f"holds more than weights and is not loaded: {foreign[1]}") from error
+    except Exception as error:  # a broken or foreign file raises nearly anything
+        raise CheckpointError(path, f"is damaged or not a checkpoint ({type(error).__name__})") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(path, f"is not a checkpoint but a {type(state).__name__}")
+    return state
+
+
+def _read_pickled(path: Path) -> Any:
+    verify_checksum(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, "pt") as file:
+            state: dict[str, Any] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+            header = file.metadata() or {}
+    except SafetensorError as error:
+        raise CheckpointError(path, "is damaged or not a safetensors file") from error
+    if state and all(key.startswith(tuple(f"{level}." for level in LEVELS)) for key in state):
+        levels: dict[str, Any] = {}
+        for key, value in state.items():
+            level, name = key.split(".", 1)
+            levels.setdefault(level, {})[name] = value
+        state = levels
+    if METADATA in header:
+        state[METADATA] = json.loads(header[METADATA])
+    return state
+
+
+def read_network(path: str | Path, param_key: str | None = "params_ema") -> dict[str, Tensor]:
+    """The weights of one network in a checkpoint, without prefixes of wrappers such as `module.`.
+
+    Args:
+        path: `.pth` or `.safetensors`.
+        param_key: where to look first; without it there, `params_ema`, `params` and the top level follow, in this
+            order. None takes the top level only.
+
+    Raises:
+        CheckpointError: as `read_checkpoint`; or the file holds no weights there.
+    """
+    return network_weights(read_checkpoint(path), path, param_key)
+
+
+def network_weights(
+    checkpoint: Mapping[str, Any], path: str | Path, param_key: str | None = "params_ema"
+) -> dict[str, Tensor]:
+    """As `read_network`, from what `read_checkpoint` returned; `path` is for messages."""
+    wanted = LEVELS if param_key is None else dict.fromkeys((param_key, *LEVELS))
+    levels = [key for key in wanted if isinstance(checkpoint.get(key), Mapping)]
+    if param_key is None and levels:
+        raise CheckpointError(path, f"holds its weights under '{levels[0]}', not at the top level (param_key: null)")
+    found = checkpoint[levels[0]] if levels else {k: v for k, v in checkpoint.items() if k != METADATA}
+    weights = {}
+    for key, value in found.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
+            raise CheckpointError(path, f"holds no network under 'params' or 'params_ema': {key!r} is not a weight")
+        while key.startswith(_PREFIXES):
+            key = key.split(".", 1)[1]
+        weights[key] = value
+    if not weights:
+        raise CheckpointError(path, "holds no network")
+    return weights
+
+
+def read_metadata(checkpoint: Mapping[str, Any], path: str | Path) -> NetworkMetadata | None:
+    """What a checkpoint says about its network, None where it says nothing; `path` is for messages.
+
+    Raises:
+        CheckpointError: The description is not of the form we write.
+    """
+    value = checkpoint.get(METADATA)
+    if value is None:
+        return None
+    match value:
+        case {"type": str(name), "scale": int() | None as scale, "options": dict(options)} if _is_plain(options):
+            return NetworkMetadata(name, scale, options)
+    raise CheckpointError(path, f"its description of the network ('{METADATA}') is damaged")
