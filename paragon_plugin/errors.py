@@ -1,19 +1,41 @@
 """What is told to the user: errors of one line, and the words in them."""
 
+import contextlib
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class OptionError(ValueError):
-    """An option the user wrote cannot be used. The message is one line: where, what, and what to do."""
+    """An option the user wrote cannot be used. The message is one line: where, what, and what to do.
+
+    Attributes stand for themselves: `path` is where the option stands, empty for a block as a whole; `problem` is what
+    is wrong and what to do.
+    """
 
     def __init__(self, path: str, problem: str):
         self.path, self.problem = one_line(path), one_line(re.sub(r"\s*\n\s*", " ", problem.strip()))
-        super().__init__(f"{self.path}: {self.problem}")
+        super().__init__(f"{self.path}: {self.problem}" if self.path else self.problem)
+
+    def under(self, prefix: str) -> "OptionError":
+        """The same problem where the option's block stands in a larger file.
+
+        >>> str(OptionError("target.l1_loss", "no such loss").under("train.dynamic_loss_scheduling"))
+        'train.dynamic_loss_scheduling.target.l1_loss: no such loss'
+        """
+        return OptionError(f"{prefix}.{self.path}" if self.path else prefix, self.problem)
 
     def __reduce__(self) -> tuple[type["OptionError"], tuple[str, str]]:
         return OptionError, (self.path, self.problem)
+
+
+@contextlib.contextmanager
+def errors_under(prefix: str) -> Iterator[None]:
+    """An OptionError raised inside names its option with the prefix; see `OptionError.under`."""
+    try:
+        yield
+    except OptionError as error:
+        raise error.under(prefix) from error
 
 
 class RunError(RuntimeError):

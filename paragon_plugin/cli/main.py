@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in (train, check, test, upscale, export, report):
         command.add_parser(commands)
     args = parser.parse_args(arguments)
+    args.command_line = ["paragon", *(sys.argv[1:] if arguments is None else arguments)]
     try:
         return args.run(args)
     except OptionError as error:

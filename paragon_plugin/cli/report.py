@@ -24,13 +24,14 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the report and say where it is; see `cli.main.main` for the exit status."""
     from ..errors import OptionError
-    from ..report.run_history import find_run
-    from ..report.written_report import write_report
+    from ..hosts.run_reading import find_run, read_run
+    from ..report.written_report import default_output, write_report
 
     if args.output is not None and args.output.suffix.lower() not in (".html", ".htm"):
         raise OptionError(f"--output {args.output}", "must be the name of an HTML file, such as report.html")
     folders = [find_run(name) for name in (args.experiment, args.other) if name is not None]
-    page, *pictures = write_report(folders, args.output)
+    output = args.output or default_output(folders)
+    page, *pictures = write_report([read_run(folder) for folder in folders], output)
     print(f"report   {page}")
     if pictures:
         print(f"pictures {pictures[0].parent} ({len(pictures)} PNG)")

@@ -31,22 +31,23 @@ def run(args: argparse.Namespace) -> int:
 
     result = train(args, os.getcwd())
     if result.already_finished:
-        if result.options["rank"] == 0:
-            name, iteration = result.options["name"], f"{result.iteration:,}"
-            print(f"{name} is finished: all {iteration} iterations are trained. Raise train.total_iter to go on.")
+        if result.first_rank:
+            done = f"all {result.iteration:,} iterations are trained"
+            print(f"{result.name} is finished: {done}. Raise train.total_iter to go on.")
         return 0
-    if result.options["rank"] == 0:
-        _write_report(Path(result.options["path"]["experiments_root"]))
+    if result.first_rank:
+        _write_report(result.folder)
         print("\n" + closing_summary(result))
     return 0 if result.stopped_by is None else 128 + result.stopped_by
 
 
-def _write_report(experiment: Path) -> None:
+def _write_report(folder: Path) -> None:
     """The run's page; a run that is done is not lost for want of it."""
     from ..errors import OptionError
-    from ..report.written_report import write_report
+    from ..hosts.run_reading import read_run
+    from ..report.written_report import default_output, write_report
 
     try:
-        write_report([experiment])
+        write_report([read_run(folder)], default_output([folder]))
     except OptionError as error:
         print(f"paragon train: no report: {error}", file=sys.stderr)

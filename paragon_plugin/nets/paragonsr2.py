@@ -109,6 +109,11 @@ class ParagonSR2(nn.Module):
         ]
         return ResidualGroup(blocks, row.features, row.closing, gamma=gamma, keep_variance=row.long_chain)
 
+    @property
+    def registered_name(self) -> str:
+        """Name under which the host builds it, such as `paragonsr2_tiny`."""
+        return f"paragonsr2_{self.variant}"
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_chans, H, W) -> (B, in_chans, s H, s W)."""
         check_input(x, self.in_chans)

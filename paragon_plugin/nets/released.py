@@ -140,6 +140,11 @@ class ReleasedParagonSR2(nn.Module):
         cut = partial(cyclic_windows, *features_BCHW.shape[2:], self._window, device=features_BCHW.device)
         return cut(shift=0), cut(shift=self._window // 2)
 
+    @property
+    def registered_name(self) -> str:
+        """Name under which the host builds it, such as `paragonsr2_tiny`."""
+        return f"paragonsr2_{self.tier}"
+
     def forward(
         self, x: Tensor, prev_feat: Tensor | None = None, alpha: float = 0.2, feature_tap: bool = False
     ) -> Tensor | tuple[Tensor, Tensor]:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from ..hosts.basicsr.stock_run.log_reading import Points
 from .drawing import Dot, Drawing, Line, Pill, Text, pill_width
+from .run_history import Points
 
 WIDE = (560, 300)
 NARROW = (350, 270)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from .drawing import DAY
-from .record_files import FOLDER, CropPlace
+from .references import FOLDER, CropPlace
 from .run_history import RunHistory
 
 Kind = Literal["lr", "bicubic", "ours", "hr"]

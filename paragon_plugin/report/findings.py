@@ -5,13 +5,11 @@ and what was out of the ordinary from files of their own.
 import datetime
 import math
 
-from ..hosts.basicsr.stock_run.log_reading import Points
-from ..scheduling.options import BLOCK, DynamicLossScheduling
 from ..scheduling.roles import role_of
 from .events import events
 from .finding import Finding, Tone
 from .incident_finding import incident_finding
-from .run_history import RunHistory
+from .run_history import Points, RunHistory
 from .scheduler_finding import scheduler_finding
 from .standings import Standing, label, standings
 
@@ -33,7 +31,7 @@ def findings(run: RunHistory) -> list[Finding]:
 def training_finding(run: RunHistory) -> Finding:
     """Whether metrics rose or losses fell, and how far the run went."""
     evidence, trained = _progress(run)
-    if run.state == "silent" and (skipped := _skipped_at_the_end(run)):
+    if run.state in ("silent", "failed") and (skipped := _skipped_at_the_end(run)):
         said = f"It reached iteration {run.iteration:,}{f' of {run.total:,}' if run.total else ''}. "
         said += f"The last {skipped} steps it tells of were skipped: their losses were NaN or infinite."
         return Finding("Did it train?", "No.", said, "bad")
@@ -48,8 +46,8 @@ def _skipped_at_the_end(run: RunHistory) -> int:
         return 0
     last = events(run)[-1]
     steps = len(last.decisions)
-    limit = run.options.get(f"{BLOCK}.max_nonfinite_steps", DynamicLossScheduling(enabled=True).max_nonfinite_steps)
-    several = min(SEVERAL, int(float(limit)) - 1)  # the step that reaches the limit ends the run and is no decision
+    limit = run.scheduling.max_nonfinite_steps if run.scheduling is not None else SEVERAL + 1
+    several = min(SEVERAL, limit - 1)  # the step that reaches the limit ends the run and is no decision
     at_the_end = last.kinds == ["nonfinite"] and last.last + 1 >= run.iteration
     return steps if at_the_end and steps >= several else 0
 
@@ -65,6 +63,8 @@ def _extent(run: RunHistory) -> str:
     if run.state == "stopped":
         said = f"It was stopped at iteration {run.iteration:,}{of}{time}, with a checkpoint;"
         return f"{said} --auto_resume goes on from it."
+    if run.state == "failed":
+        return f"It ended with an error at iteration {run.iteration:,}{of}{time}: {run.failure.rstrip('.')}."
     return (
         f"It reached at least iteration {run.iteration:,}{of}{time} and then fell silent without closing words: "
         "it was killed or has crashed. If there is a checkpoint, --auto_resume goes on from it."

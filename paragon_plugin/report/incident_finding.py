@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-from ..scheduling.options import BLOCK
 from .finding import Finding
 from .run_history import RunHistory
 
@@ -28,6 +27,8 @@ def incident_finding(run: RunHistory) -> Finding:
         parts.append(f"resumed from iteration {', '.join(f'{i:,}' for i in run.resumed_from)}")
     if run.state == "silent":
         parts.append("it ended without closing words")
+    if run.state == "failed":
+        parts.append("it ended with an error")
     if run.warnings:
         parts.append(f"{len(run.warnings)} warning{'s' * (len(run.warnings) > 1)} in the log")
     if not parts:
@@ -36,7 +37,7 @@ def incident_finding(run: RunHistory) -> Finding:
             return Finding("Any incidents?", "Unknown.", "The run has left neither losses nor a log.")
         return Finding("Any incidents?", "None.", _sentence(", ".join(f"no {what}" for what in watched)), "good")
     decided = any(d.kind in ("nonfinite", "corrected") for d in run.decisions)
-    serious = run.state == "silent" or decided or bool(broken)
+    serious = run.state in ("silent", "failed") or decided or bool(broken)
     return Finding(
         "Any incidents?", "Yes." if serious else "Minor.", _sentence("; ".join(parts)), "bad" if serious else "plain"
     )
@@ -52,7 +53,7 @@ def _nonfinite_losses(run: RunHistory) -> list[int]:
 def _watched(run: RunHistory) -> list[str]:
     """What would have shown: the scheduler sees NaN and, with auto_calibrate, instability; else there is the log."""
     watched = ["NaN"] if run.scheduled else ["NaN in the logged losses"] if run.under("losses/") else []
-    if run.scheduled and run.options.get(f"{BLOCK}.auto_calibrate") == "True":
+    if run.scheduling is not None and run.scheduling.enabled and run.scheduling.auto_calibrate:
         watched.append("instability")
     return watched + (["warnings"] if run.options else [])
 

@@ -4,7 +4,7 @@ import math
 from typing import get_args
 
 from ..scheduling.decisions import percent
-from ..scheduling.options import BLOCK, DynamicLossScheduling, Role
+from ..scheduling.options import DynamicLossScheduling, Role
 from ..scheduling.roles import TYPICAL_SHARES
 from ..scheduling.shares import within_tolerance
 from .calibration_table import Calibration, baseline_iterations, calibrations
@@ -34,15 +34,10 @@ FOLLOWED = {
 
 def target_rule(run: RunHistory) -> str:
     """Which rule gave the targets, `auto`, `baseline`, `weights` or `explicit`; empty for the other signals."""
-    block = f"{BLOCK}."
-    if run.options.get(block + "signal", "gradient") != "gradient" or not run.options:
+    if run.scheduling is None or run.scheduling.signal != "gradient":
         return ""
-    if any(path.startswith(block + "target.") for path in run.options):
-        return "explicit"
-    target = run.options.get(block + "target", "None")
-    if target != "None":
-        return target
-    return "auto" if run.options.get(block + "auto_calibrate") == "True" else "baseline"
+    rule = run.scheduling.target_rule
+    return "explicit" if isinstance(rule, dict) else rule
 
 
 def scheduler_finding(run: RunHistory) -> Finding:
@@ -50,8 +45,8 @@ def scheduler_finding(run: RunHistory) -> Finding:
     question = "What did the loss scheduler do, and why?"
     if not run.scheduled:
         return Finding(question, "It was off.", "The losses were summed with the option file's constant weights.")
-    if run.options.get(f"{BLOCK}.signal") in FOLLOWED:
-        return _following_finding(run, question)
+    if run.scheduling is not None and run.scheduling.signal in FOLLOWED:
+        return _following_finding(run, question, FOLLOWED[run.scheduling.signal])
     rows = [row for row in calibrations(run) if row.measured is not None and row.target is not None]
     if not rows:
         going = "is still measuring" if run.state == "running" else "had not finished measuring"
@@ -74,9 +69,8 @@ def scheduler_finding(run: RunHistory) -> Finding:
     return Finding(question, verdict, " ".join(filter(None, said)))
 
 
-def _following_finding(run: RunHistory, question: str) -> Finding:
+def _following_finding(run: RunHistory, question: str, rule: str) -> Finding:
     """What became of the weights under a signal that calibrates nothing."""
-    rule = FOLLOWED[run.options[f"{BLOCK}.signal"]]
     factors = {row.loss: row.multiplier for row in calibrations(run) if row.multiplier is not None}
     watching = baseline_iterations(run) or 0
     if not factors or run.iteration <= watching:
@@ -91,15 +85,13 @@ def _following_finding(run: RunHistory, question: str) -> Finding:
 
 def _typical(run: RunHistory, rows: list[Calibration]) -> str:
     """The rule `auto` with this run's numbers; empty where the log does not tell the roles."""
-    block = f"{BLOCK}."
+    options = run.scheduling or DynamicLossScheduling(enabled=True)
     known: dict[str, Role] = {str(role): role for role in get_args(Role)}
     roles: dict[str, Role] = {row.loss: known[row.role] for row in rows if row.role in known}
     if len(roles) < max(len(rows), 2):
         return ""
-    typical: dict[Role, float] = {
-        role: float(run.options.get(f"{block}typical_shares.{role}", TYPICAL_SHARES[role])) for role in known.values()
-    }
-    tolerance = float(run.options.get(block + "share_tolerance", DynamicLossScheduling(enabled=True).share_tolerance))
+    typical: dict[Role, float] = {**TYPICAL_SHARES, **options.typical_shares}
+    tolerance = options.share_tolerance
     usual = within_tolerance({row.loss: row.measured or 1e-9 for row in rows}, roles, tolerance=1, typical=typical)
     shares = " and ".join(f"{loss} {percent(share)}" for loss, share in usual.items())
     return (

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..hosts.basicsr.stock_run.log_reading import Points
-from .run_history import RunHistory
+from .run_history import Points, RunHistory
 from .summary import metric_text
 
 

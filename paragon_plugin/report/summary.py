@@ -1,14 +1,9 @@
 """The closing words of a training run."""
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ..hosts.basicsr.run.training import TrainingResult, ValidationResult
+from .results import TrainingResult, ValidationResult
 
 OURS = "this network"
 
@@ -42,9 +37,7 @@ def metric_text(value: float) -> str:
 
 
 def _files(result: TrainingResult) -> Iterator[tuple[str, str]]:
-    options = result.options
-    root = Path(options["path"]["experiments_root"])
-    here = Path(options["root_path"])
+    root, here = result.folder, result.root
     latest = root / "models" / ("net_g_latest.pth" if result.stopped_by is None else f"net_g_{result.iteration}.pth")
     candidates = {
         "report": root / "report.html",
@@ -52,7 +45,7 @@ def _files(result: TrainingResult) -> Iterator[tuple[str, str]]:
         "images": root / "visualization",
         "decisions": root / "loss_schedule.jsonl",
         "log": max(root.glob("train_*.log"), default=root),
-        "TensorBoard": here / "tb_logger" / options["name"],
+        "TensorBoard": here / "tb_logger" / result.name,
     }
     for what, path in candidates.items():
         if path.is_file() or (path.is_dir() and any(path.iterdir())):

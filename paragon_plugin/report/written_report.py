@@ -10,7 +10,7 @@ from ..resilience.atomic_file import atomic_file
 from .charts import draw_titled
 from .crops import strip_png, strips
 from .page import report_charts, report_page
-from .run_history import read_run
+from .run_history import RunHistory
 
 
 def default_output(folders: Sequence[Path]) -> Path:
@@ -20,12 +20,12 @@ def default_output(folders: Sequence[Path]) -> Path:
     return Path("report_" + "_".join(folder.resolve().name for folder in folders) + ".html")
 
 
-def write_report(folders: Sequence[Path], output: Path | None = None, now: float | None = None) -> list[Path]:
+def write_report(runs: Sequence[RunHistory], output: Path, now: float | None = None) -> list[Path]:
     """Write a report.
 
     Args:
-        folders: One run's folder (see `run_history.find_run`), or two.
-        output: The HTML file; pictures go into the folder of its name without suffix. Default: `default_output`.
+        runs: One run, or two.
+        output: The HTML file; pictures go into the folder of its name without suffix.
         now: Seconds since the epoch at which it is made. Default: the present.
 
     Returns:
@@ -35,9 +35,7 @@ def write_report(folders: Sequence[Path], output: Path | None = None, now: float
         OptionError: A file cannot be written.
     """
     now = time.time() if now is None else now
-    output = output or default_output(folders)
-    runs = [read_run(folder, now) for folder in folders]
-    pictures = strips(runs)
+    pictures = strips(list(runs))
     page = report_page(runs, pictures, time.strftime("%Y-%m-%d %H:%M", time.localtime(now)))
     shared, own = report_charts(runs)
     files = {output: page.encode("utf-8")}

@@ -143,7 +143,7 @@ class UnreadableImages:
             index, _, problem = line.partition("\t")
             if int(index) not in self.found:
                 self.found[int(index)] = problem
-                logging.getLogger("basicsr").warning(
+                logging.getLogger(__name__).warning(
                     f"{self.path}: {problem}; the next image takes its place ({len(self.found)} of {self.images})"
                 )
         if too_many(len(self.found), self.images, self.max_share):

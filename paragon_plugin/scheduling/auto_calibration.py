@@ -8,7 +8,7 @@ from .calibration import Parameters, Phase, effective_parameters, training_phase
 from .complexity import DatasetComplexity
 from .decisions import Decision, Kind
 from .options import DynamicLossScheduling
-from .presets import MANUAL, PRESETS
+from .presets import MANUAL, PRESETS, nearest_size
 from .stability import StabilityMonitor
 
 _ISSUES = {
@@ -24,10 +24,11 @@ class AutoCalibration:
     Args:
         options: The option block.
         total_iter: Length of the run.
-        size: ParagonSR2 size whose preset applies.
+        size: ParagonSR2 size whose preset applies, or a number of trainable parameters for the nearest one.
     """
 
-    def __init__(self, options: DynamicLossScheduling, *, total_iter: int, size: str):
+    def __init__(self, options: DynamicLossScheduling, *, total_iter: int, size: str | int):
+        size = nearest_size(size) if isinstance(size, int) else size
         self.options = options
         self.enabled = options.auto_calibrate
         self.total_iter = total_iter

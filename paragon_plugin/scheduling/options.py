@@ -1,6 +1,6 @@
 """The `train: dynamic_loss_scheduling:` block as a typed, validated struct.
 
-Everything a user may write in the block is a field here; anything else is refused with the field's path, the rule
+Everything a user may write in the block is a field here; anything else is refused with the field's name, the rule
 and the value. A field left out is `None` where its value is computed (auto-calibration) or defaulted elsewhere.
 Numbers may be written as text (`1e-4` is text to YAML 1.1, a number to people).
 """
@@ -14,8 +14,6 @@ import msgspec
 from msgspec import Meta
 
 from ..errors import OptionError, one_line, shown, suggestion
-
-BLOCK = "train.dynamic_loss_scheduling"
 
 Signal = Literal["gradient", "loss_ratio", "loss_velocity"]
 TargetRule = Literal["auto", "baseline", "weights"]
@@ -113,48 +111,48 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
         return self.target if self.target is not None else "auto" if self.auto_calibrate else "baseline"
 
 
-def parse_dynamic_loss_scheduling(raw: object, path: str = BLOCK) -> DynamicLossScheduling:
+def parse_dynamic_loss_scheduling(raw: object) -> DynamicLossScheduling:
     """Validate the block as YAML gave it.
 
     Args:
         raw: The block (a mapping), or None where the option file has none: scheduling is off.
-        path: Where the block stands in the option file, for the error's first words.
 
     Raises:
-        OptionError: An unknown key, a wrong type or a value out of range; one line with path, rule and value.
+        OptionError: An unknown key, a wrong type or a value out of range; one line with the option's place in the
+            block, rule and value. A host says where the block stands (`errors.errors_under`).
     """
     if raw is None:
         return DynamicLossScheduling(enabled=False)
     if not isinstance(raw, Mapping):
-        raise OptionError(path, f"must be a block of options such as 'enabled: true', got {shown(raw)}")
+        raise OptionError("", f"must be a block of options such as 'enabled: true', got {shown(raw)}")
     fields = DynamicLossScheduling.__struct_fields__
     for key in raw:
         if key not in fields:
             word = _key_text(key)
-            raise OptionError(f"{path}.{word}", f"unknown option{suggestion(word, fields)}")
-    _refuse_lookalikes(raw, path)
+            raise OptionError(word, f"unknown option{suggestion(word, fields)}")
+    _refuse_lookalikes(raw)
     try:
         return msgspec.convert(dict(raw), DynamicLossScheduling, strict=False)
     except msgspec.ValidationError as error:
-        raise _readable(error, raw, path) from None
+        raise _readable(error, raw) from None
     except UnicodeEncodeError as error:  # YAML can spell half a surrogate pair
-        raise OptionError(path, f"must be valid Unicode text, got {error.object!r}") from None
+        raise OptionError("", f"must be valid Unicode text, got {error.object!r}") from None
 
 
-def dynamic_loss_scheduling_errors(raw: object, path: str = BLOCK) -> Iterator[OptionError]:
+def dynamic_loss_scheduling_errors(raw: object) -> Iterator[OptionError]:
     """Everything that is wrong with the block, where `parse_dynamic_loss_scheduling` raises the first.
 
     An option that is refused is taken out before the rest is looked at.
     """
     while True:
         try:
-            parse_dynamic_loss_scheduling(raw, path)
+            parse_dynamic_loss_scheduling(raw)
             return
         except OptionError as error:
             yield error
             if not isinstance(raw, Mapping):
                 return
-            rest = {key: value for key, value in raw.items() if error.path != f"{path}.{_key_text(key)}"}
+            rest = {key: value for key, value in raw.items() if error.path != _key_text(key)}
             rest.setdefault("enabled", True)
             if rest.keys() == raw.keys():
                 return
@@ -165,13 +163,13 @@ def _key_text(key: object) -> str:
     return one_line(key if isinstance(key, str) and key.isprintable() else shown(key))
 
 
-def _refuse_lookalikes(raw: Mapping[str, Any], path: str) -> None:
+def _refuse_lookalikes(raw: Mapping[str, Any]) -> None:
     """Lenient conversion turns 2 into true and nan passes no comparison: both are refused with their own words."""
     for key, value in raw.items():
         if key in ("enabled", "auto_calibrate") and not isinstance(value, bool):
-            raise OptionError(f"{path}.{key}", f"must be true or false, got {shown(value)}")
+            raise OptionError(key, f"must be true or false, got {shown(value)}")
         if isinstance(value, float) and not math.isfinite(value):
-            raise OptionError(f"{path}.{key}", f"must be a finite number, got {value}")
+            raise OptionError(key, f"must be a finite number, got {value}")
 
 
 # The words of a validation error that speak of types, in the words of an option file.
@@ -186,25 +184,25 @@ _WORDS = {
 }
 
 
-def _readable(error: msgspec.ValidationError, raw: Mapping[str, Any], path: str) -> OptionError:
-    """Turn msgspec's message and JSON path into ours: path, rule and the value the user wrote."""
+def _readable(error: msgspec.ValidationError, raw: Mapping[str, Any]) -> OptionError:
+    """Turn msgspec's message and JSON path into ours: option, rule and the value the user wrote."""
     message, _, where = str(error).replace(" - at `key` in `", " - at `").partition(" - at `$")
     rule = message.partition(", got ")[0]
     steps = re.findall(r"\.(\w+)|\[(\d+)\]", where)
     if rule.startswith("Object missing"):
-        return OptionError(path, f"needs 'enabled: true' or 'enabled: false', got {shown(dict(raw))}")
+        return OptionError("", f"needs 'enabled: true' or 'enabled: false', got {shown(dict(raw))}")
     if not steps:  # a rule between values, in our own words (see __post_init__)
         option, _, rule = message.partition(": ")
-        return OptionError(f"{path}.{option}", f"{rule}, got {shown(raw[option])}")
+        return OptionError(option, f"{rule}, got {shown(raw[option])}")
     option = str(steps[0][0])
     value = shown(raw[option])
     if rule.startswith("Invalid enum value"):
         choices = {"signal": SIGNALS, "target": get_args(TargetRule)}.get(option, ROLES)
         shares = ", or a mapping of shares by loss name" if option == "target" else ""
-        return OptionError(f"{path}.{option}", f"must be one of {', '.join(choices)}{shares}; got {value}")
+        return OptionError(option, f"must be one of {', '.join(choices)}{shares}; got {value}")
     rule = rule.replace("Expected ", "must be ").replace("`", "'").replace("'float | null'", "a number")
     rule = rule.replace("'int | null'", "a whole number").replace("'str | object | null'", "text or a mapping")
     for theirs, ours in _WORDS.items():
         rule = rule.replace(theirs, ours)
     rule = re.sub(r"(\d)\.0\b", r"\1", rule)
-    return OptionError(f"{path}.{option}", f"{rule}, got {value}")
+    return OptionError(option, f"{rule}, got {value}")

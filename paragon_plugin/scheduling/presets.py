@@ -33,7 +33,20 @@ MANUAL = Preset(0.9, 0.01, 100.0, 100, adaptation_threshold=0.1)
 """Defaults without auto-calibration."""
 
 
-def nearest_size(parameters: int, sizes: Mapping[str, int]) -> str:
+PARAMETERS: dict[str, int] = {
+    "nano": 4_921,
+    "micro": 11_363,
+    "tiny": 32_107,
+    "xs": 107_943,
+    "s": 319_127,
+    "m": 1_644_399,
+    "l": 7_065_071,
+    "xl": 20_385_583,
+}
+"""Trainable parameters of each size at x2: what other networks are compared with."""
+
+
+def nearest_size(parameters: int, sizes: Mapping[str, int] = PARAMETERS) -> str:
     """The size whose number of trainable parameters is nearest on a log scale.
 
     Args:

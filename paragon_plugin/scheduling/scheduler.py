@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..errors import OptionError, RunError, suggestion
+from ..errors import OptionError, suggestion
 from .adversarial_limit import adversarial_limits
 from .auto_calibration import AutoCalibration
 from .calibration import Parameters
@@ -19,6 +19,7 @@ from .gradient_balance import GradientBalance
 from .loss_ratio import LossRatio
 from .loss_state import LossState
 from .loss_velocity import LossVelocity
+from .nonfinite import NonFiniteLossError
 from .options import DynamicLossScheduling
 from .readings import LossInfo, Reading
 from .shares import check_explicit_shares
@@ -43,18 +44,6 @@ DECIDE_TARGETS = (
 """Options that decide the targets of `auto` and `baseline`."""
 
 SIGNALS = {"gradient": GradientBalance, "loss_ratio": LossRatio, "loss_velocity": LossVelocity}
-
-
-class NonFiniteLossError(RunError):
-    """Losses stayed NaN or infinite for too many steps in a row."""
-
-    def __init__(self, names: Sequence[str], steps: int, where: str = ""):
-        super().__init__(
-            f"{', '.join(names)} gave NaN or infinity for {steps} steps in a row; training cannot go on. "
-            f"Lower the learning rate or the loss's weight, or look at its inputs.{' ' if where else ''}{where}"
-        )
-        self.names = tuple(names)
-        self.steps = steps
 
 
 class ForeignStateError(ValueError):
@@ -87,21 +76,22 @@ class DynamicLossScheduler:
         losses: The losses to schedule, in the recipe's order; names unique, base weights not 0.
         options: The validated option block.
         total_iter: Length of the run in optimizer steps.
-        size: ParagonSR2 size whose preset applies with auto_calibrate (see `presets.nearest_size`).
+        size: ParagonSR2 size whose preset applies with auto_calibrate, or the network's number of trainable
+            parameters, which stands for the nearest size (see `presets.nearest_size`).
 
     Raises:
         OptionError: The block names a loss that does not exist, or explicit targets leave one out.
     """
 
-    def __init__(self, losses: Sequence[LossInfo], options: DynamicLossScheduling, *, total_iter: int, size: str = "s"):
+    def __init__(
+        self, losses: Sequence[LossInfo], options: DynamicLossScheduling, *, total_iter: int, size: str | int = "s"
+    ):
         self.losses = {loss.name: loss for loss in losses}
         assert len(self.losses) == len(losses), "loss names are unique"
         if isinstance(options.target, dict):
             for name in options.target:
                 if name not in self.losses:
-                    raise OptionError(
-                        f"train.dynamic_loss_scheduling.target.{name}", f"no such loss{suggestion(name, self.losses)}"
-                    )
+                    raise OptionError(f"target.{name}", f"no such loss{suggestion(name, self.losses)}")
             check_explicit_shares(options.target, self.losses)
         self.options = options
         self.total_iter = total_iter

@@ -134,7 +134,4 @@ def check_explicit_shares(shares: Mapping[str, float], losses: Mapping[str, obje
     """Raise OptionError unless explicit target shares cover every scheduled loss."""
     missing = [name for name in losses if name not in shares]
     if missing:
-        raise OptionError(
-            "train.dynamic_loss_scheduling.target",
-            f"no share for {', '.join(missing)}{suggestion(missing[0], shares)}",
-        )
+        raise OptionError("target", f"no share for {', '.join(missing)}{suggestion(missing[0], shares)}")

@@ -1,6 +1,7 @@
 """BasicSR 1.4.2 as the host: repairs it for today's libraries and registers our parts with it."""
 
 import importlib
+import logging
 
 from . import patches
 
@@ -22,6 +23,8 @@ def install() -> None:
     patches.provide_functional_tensor()
     importlib.import_module("basicsr")
     patches.apply()
+    # What the parts without a host log goes where the host's log goes.
+    logging.getLogger("paragon_plugin").parent = logging.getLogger("basicsr")
     from .registration import register_parts
 
     register_parts()

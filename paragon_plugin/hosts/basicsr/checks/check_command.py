@@ -17,16 +17,17 @@ from torch.utils.data import DataLoader
 
 from ....errors import OptionError
 from ....resilience.fault_tolerant_dataset import FaultTolerantDataset
-from ....scheduling.options import parse_dynamic_loss_scheduling
 from ..options.file import Options, load_options
 from ..options.problems import Problems
+from ..options.scheduling_block import BLOCK, scheduling_of
 from ..recipe.downloaded_weights import no_downloads
 from ..run.resume import load_resume_state
 from ..run.run_log import RunLog
 from .effective_schedule import effective_schedule
 from .host_refusals import host_refusals
+from .registered import build_alone, scheduled_model_class
 from .rehearsal import check_batch_fits, rehearse
-from .rules import build_alone, check_training_options, model_class
+from .rules import check_training_options
 
 
 def check(args: argparse.Namespace, root_path: str) -> tuple[Problems, list[str]]:
@@ -61,13 +62,10 @@ def check(args: argparse.Namespace, root_path: str) -> tuple[Problems, list[str]
 
 def _recipe(options: Options, problems: Problems) -> tuple[list[Any], list[str]]:
     """The losses that can be built here, and the paths of those whose weights are not here yet."""
-    model = model_class(options)
-    if not hasattr(model, "schedules_losses"):
+    model = scheduled_model_class(options)
+    if model is None:
         return [], []
-    try:
-        weights = dict(parse_dynamic_loss_scheduling(options["train"].get("dynamic_loss_scheduling")).manual_weights)
-    except OptionError:
-        weights = {}  # told of
+    weights = dict(scheduling_of(options).manual_weights)
     left_out: list[str] = []
     missing: list[str] = []
     while True:
@@ -77,7 +75,7 @@ def _recipe(options: Options, problems: Problems) -> tuple[list[Any], list[str]]
                 return model.recipe_of(train, weights), missing
             except OptionError as error:
                 path, text = _as_in_file(error.path, places), _as_in_file(error.problem, places)
-        weight = re.fullmatch(r"train\.dynamic_loss_scheduling\.manual_weights\.(.+)", path)
+        weight = re.fullmatch(re.escape(BLOCK) + r"\.manual_weights\.(.+)", path)
         block = re.match(r"train\.(losses\[\d+\]|\w+_opt)", path)
         if wanted and block:
             missing.append(block[0])
@@ -118,8 +116,9 @@ def _without(options: Options, left_out: list[str]) -> Options:
 def _schedule(options: Options, recipe: list[Any], problems: Problems) -> list[str]:
     if not recipe or "total_iter" not in options["train"] or "network_g" not in options:
         return []
+    if any(problem.path.startswith(BLOCK) for problem in problems.errors):
+        return []
     try:
-        parse_dynamic_loss_scheduling(options["train"].get("dynamic_loss_scheduling"))
         network = build_alone("network_g", options["network_g"])
     except OptionError:
         return []  # told of
@@ -142,7 +141,7 @@ def _try_run(options: Options, problems: Problems) -> None:
     if "train" in loaders:
         with problems.collected():
             check_batch_fits(options, len(loaders["train"].dataset))
-    recipe_left = not hasattr(model_class(options), "schedules_losses") or _losses_left(options["train"])
+    recipe_left = scheduled_model_class(options) is None or _losses_left(options["train"])
     if len(loaders) < len(options["datasets"]) or not recipe_left:
         return
     with no_downloads(), host_refusals(f"model_type {options['model_type']}"):

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ....errors import OptionError
+from ....errors import OptionError, errors_under
 from ....scheduling.decisions import percent
-from ....scheduling.options import parse_dynamic_loss_scheduling
+from ....scheduling.network_size import detect_size
 from ....scheduling.scheduler import DynamicLossScheduler, LossInfo
-from ..models.size_detection import detect_size
 from ..options.file import Options
 from ..options.problems import Problems
+from ..options.scheduling_block import BLOCK, scheduling_of
 from ..recipe.recipe import LossTerm, RecipeLoss
 
 
@@ -30,25 +30,25 @@ def effective_schedule(
     """
     terms = [term for loss in recipe for term in loss.terms]
     total = options["train"]["total_iter"]
-    block = parse_dynamic_loss_scheduling(options["train"].get("dynamic_loss_scheduling"))
+    block = scheduling_of(options)
     width = max(len(term.name) for term in terms)
     lines = [f"Losses over {total:,} iterations:"]
     lines += [f"  {term.name:<{width}}  {term.role:<11}  weight {term.weight:g}{_when(term)}" for term in terms]
     if not block.enabled:
         return [*lines, "Loss scheduling: off; the weights are constant."]
     infos = [LossInfo(term.name, term.role, term.weight) for term in terms if term.weight != 0]
-    path = "train.dynamic_loss_scheduling"
     if len(infos) == 1:
-        problems.warn(path, f"{infos[0].name} is the only loss that trains: there is nothing to balance")
+        problems.warn(BLOCK, f"{infos[0].name} is the only loss that trains: there is nothing to balance")
     size, reason = detect_size(network)
     try:
-        scheduler = DynamicLossScheduler(infos, block, total_iter=total, size=size)
+        with errors_under(BLOCK):
+            scheduler = DynamicLossScheduler(infos, block, total_iter=total, size=size)
     except OptionError as error:
         problems.error(error.path, error.problem)
         return lines
     window = scheduler.parameters(1).baseline_iterations
     if window >= total and block.baseline_iterations is None:
-        problems.warn(path, f"its baseline takes {window} iterations, total_iter is {total}: it never acts")
+        problems.warn(BLOCK, f"its baseline takes {window} iterations, total_iter is {total}: it never acts")
     rule = block.target_rule if block.signal == "gradient" else f"none: follows {block.signal}"
     if isinstance(rule, dict):
         whole = sum(rule.values())

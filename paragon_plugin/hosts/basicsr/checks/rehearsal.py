@@ -4,20 +4,18 @@ What the host would only fail on at its first batch or its first validation, hou
 run of the same name is not moved aside for a run that cannot start. No random state, weight or average changes.
 """
 
-import contextlib
 import copy
 import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from ....errors import OptionError
 from ....resilience.random_state import random_state_kept
+from ..models.scheduled_model import ScheduledModel
 from ..options.file import Options
 from ..options.problems import FirstProblem, Problems
 
@@ -49,10 +47,8 @@ def rehearse(
         with problems.collected():
             train = first_item("datasets.train", train_loader.dataset)
             check_pair("datasets.train", train, scale)
-            if hasattr(model, "check_pool"):
-                model.check_pool(options["datasets"]["train"]["batch_size_per_gpu"])
-            if hasattr(model, "losses"):
-                _try_losses(model, train)
+            if isinstance(model, ScheduledModel):
+                model.rehearse(train, options["datasets"]["train"]["batch_size_per_gpu"])
         for key, loader in zip([k for k in options["datasets"] if k != "train"], val_loaders, strict=True):
             with problems.collected():
                 item = first_item(f"datasets.{key}", loader.dataset)
@@ -129,52 +125,6 @@ def check_references(path: str, item: dict[str, Any], metrics: dict[str, Any]) -
     for name, options in metrics.items():
         if "gt" not in item and "img2" in inspect.signature(METRIC_REGISTRY.get(options["type"])).parameters:
             raise OptionError(path, f"has no HR images, which val.metrics.{name} compares with; take a paired data set")
-
-
-def _try_losses(model: Any, item: dict[str, Any]) -> None:
-    """Every loss on what the network makes of one patch."""
-    model.uses_pool = False
-    try:
-        model.feed_data(default_collate([item]))
-    except KeyError as error:
-        raise OptionError("datasets.train", f"gives no {error}, which {type(model).__name__} needs") from error
-    finally:
-        model.uses_pool = True
-    with _evaluating(model):
-        try:
-            with torch.no_grad():
-                output = model.get_bare_model(model.net_g).forward(model.lq)
-        except Exception as error:
-            raise OptionError("network_g", str(error)) from error
-        if output.shape != model.gt.shape:
-            raise OptionError("network_g", f"gives {tuple(output.shape)} where images are {tuple(model.gt.shape)}")
-        inputs = model.loss_inputs()
-        for loss in model.losses.recipe:
-            where = "network_d" if loss.call.uses_discriminator else "train"
-            try:
-                values = loss(output.clone().requires_grad_(), inputs)
-            except Exception as error:
-                text = f"{', '.join(t.name for t in loss.terms)}: {error}"
-                raise OptionError(where, text) from error
-            for name, value in values.items():
-                if value.dim() != 0:
-                    raise OptionError(
-                        "train", f"{name} must be one number, is {tuple(value.shape)}; use reduction: mean"
-                    )
-    del model.lq, model.gt
-
-
-@contextlib.contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Networks in evaluation mode: running averages and spectral norms stay as they are."""
-    nets = [model.get_bare_model(getattr(model, name)) for name in ("net_g", "net_d") if hasattr(model, name)]
-    for net in nets:
-        net.eval()
-    try:
-        yield
-    finally:
-        for net in nets:
-            net.train()
 
 
 def _try_metrics(metrics: dict[str, Any], gt: Tensor) -> None:

@@ -15,13 +15,14 @@ import torch
 
 from ....errors import OptionError, shown, suggestion
 from ....resilience.checkpoints import CheckpointError, read_network
-from ....scheduling.options import dynamic_loss_scheduling_errors, parse_dynamic_loss_scheduling
 from ..options import known
 from ..options.file import Options
 from ..options.optimizers import optimizers
 from ..options.problems import FirstProblem, Problems
+from ..options.scheduling_block import BLOCK, scheduling_of
 from ..options.step import parse_step_options
-from ..options.unknown import check_unknown_options
+from .registered import check_known, check_network, model_class, scheduled_model_class
+from .unknown_options import check_unknown_options
 
 OURS_FOR = {
     "SRModel": "ParagonSRModel",
@@ -128,14 +129,14 @@ def _validation(options: Options, problems: Problems) -> None:
 def _optimizers(options: Options, problems: Problems) -> None:
     train = options["train"]
     _required("train.", train, ("total_iter",), problems)
-    known_types, model = optimizers(), model_class(options)
+    known_types = optimizers()
     for key in ("optim_g", *(["optim_d"] if "network_d" in options else [])):
         block, path = train.get(key), f"train.{key}"
         if not isinstance(block, dict) or not isinstance(block.get("type"), str):
             problems.error(path, f"must be a block with 'type: ...', is {shown(block)}")
             continue
         if block["type"] not in known_types:
-            if hasattr(model, "schedules_losses"):  # ours take any of them, the host's have their own say
+            if scheduled_model_class(options):  # ours take any of them, the host's have their own say
                 near = suggestion(block["type"], known_types)
                 problems.error(f"{path}.type", f"no optimizer '{block['type']}'{near}")
             continue
@@ -166,7 +167,7 @@ def _learning_rate(options: Options, problems: Problems) -> None:
         problems.error("train.scheduler", f"must be a block with 'type: ...', is {shown(block)}")
         return
     model = model_class(options)
-    if model is not None and model.setup_schedulers is not BaseModel.setup_schedulers:
+    if model is not None and getattr(model, "setup_schedulers", None) is not BaseModel.setup_schedulers:
         return
     table = known.SCHEDULERS.get(block["type"])
     if table is None:
@@ -199,22 +200,18 @@ def _pretrained(options: Options, problems: Problems) -> None:
 
 
 def _schedule(options: Options, problems: Problems) -> None:
-    """The block itself, and a model that would ignore it."""
-    train, block = options["train"], options["train"].get("dynamic_loss_scheduling")
-    for error in dynamic_loss_scheduling_errors(block):
-        problems.error(error.path, error.problem)
-    model = model_class(options)
-    if model is None:
+    """The options of a training step, and a model that would ignore them and the block."""
+    train = options["train"]
+    if model_class(options) is None:
         return
-    if hasattr(model, "schedules_losses"):
+    if scheduled_model_class(options):
         with problems.collected():
             parse_step_options(options, gpu=options["num_gpu"] > 0)
         return
     model_type = options["model_type"]
     for_ours = OURS_FOR.get(model_type, "")
     use = f"; use 'model_type: {for_ours}'" if for_ours else f"; only {', '.join(OURS_FOR)} have a model here that does"
-    enabled = isinstance(block, dict) and block.get("enabled") is True
-    if enabled or train.get("losses"):
+    if scheduling_of(options).enabled or train.get("losses"):
         problems.error("model_type", f"{model_type} knows neither 'losses' nor 'dynamic_loss_scheduling'{use}")
     for path, where, key in (
         *(("", options, key) for key in ("use_amp", "use_channels_last", "use_compile")),
@@ -223,17 +220,6 @@ def _schedule(options: Options, problems: Problems) -> None:
     ):
         if where.get(key) not in (None, False):
             problems.error(f"{path}{key}", f"{model_type} does not know it{use}")
-
-
-def model_class(options: Options) -> Any:
-    """The registered model, None where there is none of that name."""
-    from basicsr.utils.registry import MODEL_REGISTRY
-
-    name = options["model_type"]
-    for key in (name, f"{name}_basicsr"):
-        if key in MODEL_REGISTRY:
-            return MODEL_REGISTRY.get(key)
-    return None
 
 
 def _late_losses(options: Options, problems: Problems) -> None:
@@ -251,21 +237,19 @@ def _late_losses(options: Options, problems: Problems) -> None:
             problems.error(
                 f"{path}.start_iter", f"is {start:g}, but training ends at total_iter {total}: it never acts"
             )
-    try:
-        schedule = parse_dynamic_loss_scheduling(train.get("dynamic_loss_scheduling"))
-    except OptionError:
-        return  # told of
+    schedule = scheduling_of(options)
     window = schedule.baseline_iterations
     if schedule.enabled and window is not None and window >= total:
-        path = "train.dynamic_loss_scheduling.baseline_iterations"
+        path = f"{BLOCK}.baseline_iterations"
         problems.error(path, f"is {window}, but training ends at total_iter {total}: the scheduler never acts")
 
 
 def _degradations(options: Options, problems: Problems) -> None:
     """What Real-ESRGAN's models read at the top of the file."""
-    if hasattr(model_class(options), "host_model") and options.get("high_order_degradation", True):
+    model = scheduled_model_class(options)
+    if model is not None:
         told = {problem.path for problem in problems.found}
-        for key in known.DEGRADATIONS:
+        for key in model.needed_options(options):
             if options.get(key) is None and key not in told:
                 problems.error(key, "is missing: an option of Real-ESRGAN's degradations, at the file's top level")
 
@@ -312,38 +296,6 @@ def check_metrics(metrics: dict[str, Any], problems: Problems) -> None:
             continue
         with problems.collected():
             check_known(f"val.metrics.{name}.type", metric.get("type"), METRIC_REGISTRY)
-
-
-def check_known(path: str, name: Any, registry: Iterable[tuple[str, Any]]) -> None:
-    names = {key.removesuffix("_basicsr") for key, _ in registry} | {key for key, _ in registry}
-    if not isinstance(name, str):
-        raise OptionError(path, f"must be a name, is {shown(name)}")
-    if name not in names:
-        raise OptionError(path, f"nothing is registered as '{name}'{suggestion(name, names)}")
-
-
-def check_network(block: str, network: Options) -> None:
-    """Build the network once and throw it away, so that its own complaint comes with the block's name."""
-    build_alone(block, network)
-
-
-def build_alone(block: str, network: Options) -> torch.nn.Module:
-    """The network of a block, without consuming random state.
-
-    Raises:
-        OptionError: Nothing of its type is registered, or it cannot be built.
-    """
-    from basicsr.utils.registry import ARCH_REGISTRY
-
-    check_known(f"{block}.type", network.get("type"), ARCH_REGISTRY)
-    options = {key: value for key, value in network.items() if key != "type"}
-    name = network["type"] if network["type"] in ARCH_REGISTRY else f"{network['type']}_basicsr"
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return ARCH_REGISTRY.get(name)(**options)
-    except Exception as error:  # the host's architectures raise nearly anything on options they cannot use
-        text = str(error).strip() or type(error).__name__
-        raise OptionError(block, f"{network['type']}: {text}") from error
 
 
 def _of_folders(dataset: Options) -> bool:

@@ -4,6 +4,7 @@ The degradations are the host's own; here they run on any device. Wang et al., "
 Super-Resolution with Pure Synthetic Data", ICCV Workshops 2021.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ class _Degradations(ParagonSRModel):
 
     def __init__(self, opt: dict[str, Any]):
         super().__init__(opt)
-        if self.is_train and opt.get("high_order_degradation", True):
-            for key in DEGRADATIONS:
+        if self.is_train:
+            for key in self.needed_options(opt):
                 if key not in opt:
                     raise OptionError(
                         key, "is missing: an option of Real-ESRGAN's degradations, at the file's top level"
@@ -35,7 +36,25 @@ class _Degradations(ParagonSRModel):
         self.jpeger = DiffJPEG(differentiable=False).to(self.device)
         self.usm_sharpener = USMSharp().to(self.device)
         self.queue_size = opt.get("queue_size", 180)
-        self.uses_pool = True
+        self._uses_pool = True
+
+    @classmethod
+    def needed_options(cls, options: Mapping[str, Any]) -> Sequence[str]:
+        """The options of the degradations, where they are on."""
+        return tuple(DEGRADATIONS) if options.get("high_order_degradation", True) else ()
+
+    @classmethod
+    def readers_of_options(cls) -> tuple[type, ...]:
+        return (cls, cls.host_model)
+
+    def rehearse(self, item: Mapping[str, Any], batch_size: int) -> None:
+        """With a pool that holds whole batches; the item does not enter it."""
+        self._check_pool(batch_size)
+        self._uses_pool = False
+        try:
+            super().rehearse(item, batch_size)
+        finally:
+            self._uses_pool = True
 
     @torch.no_grad()
     def feed_data(self, data: dict[str, Any]) -> None:
@@ -44,15 +63,15 @@ class _Degradations(ParagonSRModel):
 
     def _dequeue_and_enqueue(self) -> None:
         """Swap the batch with samples of earlier ones, so that the degradations within a batch differ."""
-        if not self.uses_pool:
+        if not self._uses_pool:
             return
         if not hasattr(self, "queue_lr") or not self._fits_the_pool():
-            self.check_pool(len(self.lq))
+            self._check_pool(len(self.lq))
             self.queue_lr, self.queue_gt = (x.new_zeros(self.queue_size, *x.shape[1:]) for x in (self.lq, self.gt))
             self.queue_ptr = 0
         self.host_model._dequeue_and_enqueue(self)
 
-    def check_pool(self, batch: int) -> None:
+    def _check_pool(self, batch: int) -> None:
         """Raise OptionError unless the pool of training pairs holds whole batches."""
         size = self.queue_size
         if not isinstance(size, int) or size < batch or size % batch:

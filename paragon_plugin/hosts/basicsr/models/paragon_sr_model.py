@@ -1,7 +1,7 @@
 """ParagonSRModel: BasicSR's SRModel with a recipe of any losses under the loss scheduler."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -14,20 +14,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from ....errors import OptionError, suggestion
+from ....errors import OptionError, errors_under, suggestion
 from ....resilience.checkpoints import network_metadata, read_network, save_atomically
 from ....resilience.random_state import random_state, set_random_state
 from ....resilience.ranks import of_all_ranks
-from ....scheduling.options import Role, parse_dynamic_loss_scheduling
+from ....scheduling.network_size import bare, detect_size
+from ....scheduling.options import Role
+from ....scheduling.run_record import RunRecord
 from ..options.optimizers import optimizers
+from ..options.scheduling_block import BLOCK, scheduling_of
 from ..options.step import parse_step_options
 from ..recipe.recipe import RecipeLoss, build_recipe
 from ..recipe.step_inputs import StepInputs
 from .learnable_kernel_training import KernelLearningRate, check_resumed_groups, kernel_log, parse_lr_factor
 from .optimizer_step import OptimizerStep
+from .rehearsal import rehearse_losses
 from .resumed_optimizers import check_resumed_optimizers, resumed_schedule
 from .scheduled_losses import ScheduledLosses
-from .size_detection import bare, detect_size
 
 
 class ParagonSRModel(SRModel):
@@ -38,12 +41,9 @@ class ParagonSRModel(SRModel):
     """
 
     opt: dict[str, Any]
-    schedules_losses = True
-    """Knows the `losses` list and the `dynamic_loss_scheduling` block."""
 
     def init_training_settings(self) -> None:
-        self.loop_state: dict[str, Any] = {}
-        """What the training loop wants to find in the training state."""
+        self._loop_state: dict[str, Any] = {}
         self._checksums: dict[tuple[str, int | str], str] = {}
         self._log_before: dict[str, float] = {}
         self.net_g.train()
@@ -51,7 +51,7 @@ class ParagonSRModel(SRModel):
         self.ema_decay = train.get("ema_decay", 0)
         self._build_companions()
         self.step_options = parse_step_options(self.opt, gpu=self.device.type != "cpu")
-        options = parse_dynamic_loss_scheduling(train.get("dynamic_loss_scheduling"))
+        options = scheduling_of(self.opt)
         recipe = [loss.to(self.device) for loss in self._build_recipe(options.manual_weights)]
         if self.ema_decay <= 0 and any(loss.call.uses_ema for loss in recipe):
             raise OptionError("train.ema_decay", "must be above 0: an LDL loss compares with the averaged network")
@@ -60,15 +60,16 @@ class ParagonSRModel(SRModel):
         self.setup_optimizers()
         self.setup_schedulers()
         self.step_g = OptimizerStep(self.step_options, self.optimizer_g, self.device)
-        self.losses = ScheduledLosses(
-            recipe,
-            options,
-            total_iter=int(train["total_iter"]),
-            size=size,
-            size_reason=size_reason,
-            folder=self.opt["path"]["experiments_root"] if self.opt["rank"] == 0 else None,
-            step=self.step_g,
-        )
+        with errors_under(BLOCK):
+            self.losses = ScheduledLosses(
+                recipe,
+                options,
+                total_iter=int(train["total_iter"]),
+                size=size,
+                size_reason=size_reason,
+                folder=self.opt["path"]["experiments_root"] if self.opt["rank"] == 0 else None,
+                step=self.step_g,
+            )
 
     def _build_recipe(self, manual_weights: Mapping[str, float]) -> list[RecipeLoss]:
         return self.recipe_of(self.opt["train"], manual_weights)
@@ -77,6 +78,24 @@ class ParagonSRModel(SRModel):
     def recipe_of(cls, train: dict[str, Any], manual_weights: Mapping[str, float]) -> list[RecipeLoss]:
         """The losses that this model builds from the options under `train:`."""
         return build_recipe(train, manual_weights)
+
+    @classmethod
+    def needed_options(cls, options: Mapping[str, Any]) -> Sequence[str]:
+        """Names at the top of the option file that it cannot do without."""
+        return ()
+
+    @classmethod
+    def readers_of_options(cls) -> tuple[type, ...]:
+        """Classes whose source names the options that it reads."""
+        return (cls,)
+
+    def rehearse(self, item: Mapping[str, Any], batch_size: int) -> None:
+        """Every loss on what the network makes of an item of the training set; nothing changes.
+
+        Raises:
+            OptionError: Something does not fit.
+        """
+        rehearse_losses(self, item)
 
     def _build_companions(self) -> None:
         """The networks beside the trained one, in the host's order: each draws from the random state."""
@@ -195,6 +214,18 @@ class ParagonSRModel(SRModel):
     def get_current_log(self) -> dict[str, float]:
         return self._log_before | self.losses.log() | kernel_log(self.net_g)
 
+    def progress(self) -> dict[str, str]:
+        """Short texts for a progress line, by loss."""
+        return self.losses.progress()
+
+    def schedule_summary(self) -> list[str]:
+        """What the scheduler did over the run, a line per loss."""
+        return self.losses.summary()
+
+    def run_record(self) -> RunRecord | None:
+        """The record of the run; None on ranks other than 0."""
+        return self.losses.record
+
     # -- validation ------------------------------------------------------------------------------------------------
 
     def test(self) -> None:
@@ -303,9 +334,13 @@ class ParagonSRModel(SRModel):
             "best_metric_results": _plain_metrics(getattr(self, "best_metric_results", {})),
             "networks": {name: checksum for (name, at), checksum in self._checksums.items() if at == current_iter},
             "ranks": ranks,
-            **self.loop_state,
+            **self._loop_state,
         }
         save_atomically(state, f"{self.opt['path']['training_states']}/{current_iter}.state")
+
+    def set_loop_state(self, state: Mapping[str, Any]) -> None:
+        """What the training loop wants to find in every training state from now on."""
+        self._loop_state = dict(state)
 
     def _rank_state(self) -> dict[str, Any]:
         """What this rank goes on from and other ranks do not share."""

@@ -18,6 +18,7 @@ from ....errors import OptionError, shown, whole_number
 from ....resilience.ranks import as_torchrun, from_first_rank
 from . import known
 from .problems import FirstProblem, Problems
+from .scheduling_block import parse_block
 from .step import accumulation
 
 Options = dict[str, Any]
@@ -286,6 +287,7 @@ def _type_blocks(options: Options, is_train: bool, problems: Problems) -> None:
         logger.setdefault("use_tb_logger", True)
         known.take_types("logger.", logger, known.LOGGER, problems)
         known.take_types("train.", options["train"], known.TRAIN, problems)
+        parse_block(options, problems)
 
 
 def _start_distributed(options: Options, launcher: str) -> None:

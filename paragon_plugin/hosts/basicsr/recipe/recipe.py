@@ -18,6 +18,7 @@ from ....errors import OptionError, suggestion, whole_number
 from ....losses.ldl_loss import LDLLoss
 from ....scheduling.options import ROLES, Role
 from ....scheduling.roles import role_of
+from ..options.scheduling_block import BLOCK
 from .criterion_calls import Call, call_for, relativistic_call
 from .downloaded_weights import named_downloads
 from .step_inputs import StepInputs
@@ -142,8 +143,7 @@ def build_recipe(
             names[name] = path
     for name in manual_weights:
         if name not in names:
-            path = f"train.dynamic_loss_scheduling.manual_weights.{name}"
-            raise OptionError(path, f"no such loss{suggestion(name, names)}")
+            raise OptionError(f"{BLOCK}.manual_weights.{name}", f"no such loss{suggestion(name, names)}")
     if not names:
         raise OptionError("train", "no loss: give pixel_opt, perceptual_opt or a losses list")
     recipe = [_build(path, block, manual_weights, relativistic) for path, block in blocks]

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import OptionError
+from ....report.results import ValidationResult
 from ....resilience.fault_tolerant_dataset import FaultTolerantDataset
 from ....resilience.ranks import is_first_rank
 from ..checks.host_refusals import host_refusals
+from ..checks.registered import check_known, check_network
 from ..checks.rehearsal import check_pair, check_references, first_item
-from ..checks.rules import check_folders, check_known, check_metrics, check_network, check_pretrained
+from ..checks.rules import check_folders, check_metrics, check_pretrained
 from ..options.file import Options, load_options
 from ..options.problems import FirstProblem
 from .reference_upscalers import reference_metrics
 from .run_log import RunLog
-from .training import ValidationResult
 
 
 def test(args: argparse.Namespace, root_path: str) -> tuple[Options, list[ValidationResult]]:

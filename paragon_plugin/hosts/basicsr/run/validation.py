@@ -2,23 +2,13 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from ....report.results import ValidationResult
 from ....report.summary import metric_text
 from ....resilience.random_state import random_state_kept
 from ..options.file import Options
-
-
-@dataclass
-class ValidationResult:
-    """Final metrics of one validation set."""
-
-    dataset: str
-    images: int
-    metrics: dict[str, float]
-    reference: dict[str, dict[str, float]] = field(default_factory=dict)
-    """The same metrics of classical upscalers."""
+from .validation_record import recorded_references
 
 
 def validate(
@@ -29,8 +19,6 @@ def validate(
     Returns:
         {set: {metric: mean}}, as the model leaves them.
     """
-    from .validation_record import recorded_references
-
     results: dict[str, dict[str, float]] = {}
     with random_state_kept():
         for loader in loaders:
@@ -52,8 +40,6 @@ def final_results(
     options: Options, loaders: Sequence[Any], metrics: Mapping[str, Mapping[str, float]]
 ) -> list[ValidationResult]:
     """What a run that is done ended with; empty without validation and on ranks other than 0."""
-    from .validation_record import recorded_references
-
     if not options.get("val") or options["rank"] != 0:
         return []
     wanted = options["val"].get("metrics") or {}

@@ -17,7 +17,7 @@ from basicsr.utils import imwrite, tensor2img
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from ....report.record_files import FILE_NAME, FOLDER, CropPlace, SetRecord, read_records, write_records
+from ....report.references import FILE_NAME, FOLDER, CropPlace, SetRecord, read_records, write_records
 from .reference_upscalers import bicubic, reference_metrics
 
 CROPS = 4

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from .log_reading import Points
+from ....report.run_history import Points
 
 
 def read_scalars(folder: Path) -> dict[str, Points]:

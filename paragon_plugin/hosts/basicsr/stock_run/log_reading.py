@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-Points = list[tuple[int, float]]
-"""(iteration, value), iterations ascending."""
+from ....report.run_history import Points
 
 _ENTRY = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d{3} ([A-Z]+): ", re.MULTILINE)
 _STEP = re.compile(r"^\[.*?\]\[epoch: *[\d,]+, iter: *([\d,]+), lr:\(([^)]*)\)\] (?:\[eta: (.*?), time.*?\] )?(.*)$")

@@ -14,8 +14,8 @@ def main(option_file: str, root: str) -> None:
     paragon_plugin.install()
     from basicsr.models import build_model
 
-    from paragon_plugin.hosts.basicsr.models.size_detection import detect_size
     from paragon_plugin.hosts.basicsr.options.file import argument_parser, load_options
+    from paragon_plugin.scheduling.network_size import detect_size
 
     args = argument_parser().parse_args(["-opt", option_file, "--launcher", "pytorch"])
     options = load_options(args, root, is_train=True)

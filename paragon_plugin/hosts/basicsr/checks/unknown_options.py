@@ -11,9 +11,11 @@ import inspect
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from . import known
-from .file import Options
-from .problems import Problems
+from ..models.scheduled_model import ScheduledModel
+from ..options import known
+from ..options.file import Options
+from ..options.problems import Problems
+from ..options.scheduling_block import PARSED
 
 NEAR = 0.85
 """Ratio of `difflib` from which two names are taken for one: one letter in six."""
@@ -31,9 +33,9 @@ def check_unknown_options(options: Options, problems: Problems) -> None:
     from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
     model = _registered(MODEL_REGISTRY, options["model_type"])
-    read_by_model = known.words_in([cls for cls in (model, getattr(model, "host_model", None)) if cls is not None])
+    read_by_model = known.words_in(_readers(model))
     networks = [key.removeprefix("network_") for key in options if key.startswith("network_")]
-    derived = {"rank", "world_size", "dist", "auto_resume", "is_train", "root_path"}
+    derived = {"rank", "world_size", "dist", "auto_resume", "is_train", "root_path", PARSED}
     _report("", options, {*known.TOP, *derived, *_starting_with(options, "network_")}, read_by_model, problems)
     for key, dataset in options["datasets"].items():
         read = known.words_in([cls for cls in [_registered(DATASET_REGISTRY, dataset.get("type"))] if cls])
@@ -52,6 +54,12 @@ def check_unknown_options(options: Options, problems: Problems) -> None:
             _report(f"val.metrics.{name}.", metric, arguments | {*known.METRIC}, (), problems)
     _report("logger.", options["logger"], known.LOGGER, (), problems)
     _report("dist_params.", options.get("dist_params") or {}, known.DIST, (), problems)
+
+
+def _readers(model: Any) -> tuple[type, ...]:
+    if model is None:
+        return ()
+    return model.readers_of_options() if issubclass(model, ScheduledModel) else (model,)
 
 
 def _registered(registry: Any, name: Any) -> Any:

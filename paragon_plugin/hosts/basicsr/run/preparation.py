@@ -1,0 +1,144 @@
+"""What comes before a training writes anything: options checked, data and model built, state loaded, parts tried."""
+
+import argparse
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ....report.progress import on_a_terminal
+from ....report.results import TrainingResult
+from ....resilience.ranks import is_first_rank
+from ....scheduling.run_record import RunRecord
+from ..checks.host_refusals import host_refusals
+from ..checks.rehearsal import check_batch_fits, rehearse
+from ..checks.rules import check_training_options
+from ..models.scheduled_model import ScheduledModel
+from ..options.file import Options, load_options
+from ..options.scheduling_block import PARSED
+from .loaders import TrainingData, build_data
+from .resume import load_resume_state
+from .run_log import RunLog
+
+
+@dataclass
+class Run:
+    """The parts of a run, built and ready, and where it is."""
+
+    options: Options
+    in_force: Options
+    """The options as they were before the host took entries out of them."""
+    log: RunLog
+    live: bool
+    seed: int
+    model: Any
+    data: TrainingData
+    resume_state: dict[str, Any] | None
+    epoch: int = 0
+    place: int = 0
+    """Samples of the epoch that are done, over all ranks."""
+    iteration: int = 0
+    saved_at: int = -1
+    validated_at: int = -1
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Metrics of the latest validation, by dataset."""
+    record: RunRecord | None = None
+    """What the run leaves for its report; None on ranks other than 0, and before its folders are there."""
+
+    @property
+    def first_rank(self) -> bool:
+        """Whether this process writes what a run has one of."""
+        return self.options["rank"] == 0
+
+    @property
+    def folder(self) -> Path:
+        """`experiments/NAME`."""
+        return Path(self.options["path"]["experiments_root"])
+
+    @property
+    def total(self) -> int:
+        """Iterations of the whole run."""
+        return int(self.options["train"]["total_iter"])
+
+    @property
+    def scheduled(self) -> ScheduledModel | None:
+        """The model, where it schedules its losses."""
+        return self.model if isinstance(self.model, ScheduledModel) else None
+
+    def due(self, block: str, key: str) -> bool:
+        """Whether what an option orders every so many iterations is due at this one."""
+        every = (self.options.get(block) or {}).get(key)
+        return bool(every) and self.iteration > 0 and self.iteration % every == 0
+
+    def result(self, **values: Any) -> TrainingResult:
+        """What the run ends with, as far as it is known here."""
+        return training_result(self.options, iteration=self.iteration, **values)
+
+
+def prepare(args: argparse.Namespace, root_path: str) -> Run | TrainingResult:
+    """Build everything that can fail on bad input, before anything is written.
+
+    Args:
+        args: Parsed arguments (see `options.file.add_arguments`).
+        root_path: Folder under which `experiments/` and `tb_logger/` stand.
+
+    Returns:
+        The run, ready to begin; of a run that is done already, its result.
+
+    Raises:
+        OptionError: The options cannot work.
+    """
+    from basicsr.models import build_model
+    from basicsr.utils import get_env_info
+    from basicsr.utils.options import dict2str
+
+    main_process = is_first_rank(args.launcher)
+    live = on_a_terminal() and main_process
+    log = RunLog(live=live, main_process=main_process)
+    options = load_options(args, root_path, is_train=True)
+    options["root_path"] = root_path
+    options["auto_resume"] |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0  # torchrun started us again
+    check_training_options(options)
+    torch.backends.cudnn.benchmark = True
+    in_force = _copied({key: value for key, value in options.items() if key != PARSED})
+    log.logger.info(get_env_info(), extra={"file_only": True})
+    log.logger.info(dict2str(in_force), extra={"file_only": True})
+    state = load_resume_state(options)
+    if state and state.get("finished") and state["iter"] >= options["train"]["total_iter"]:
+        log.open(None)
+        return training_result(options, iteration=state["iter"], already_finished=True)
+    seed = state.get("seed", options["manual_seed"]) if state else options["manual_seed"]
+    with host_refusals("datasets"):
+        data = build_data(options, seed)
+    check_batch_fits(options, len(data.loader.dataset))
+    with host_refusals(f"model_type {options['model_type']}"):
+        model = build_model(options)
+        if state:
+            model.resume_training(state)
+    rehearse(options, model, data.loader, data.val_loaders)
+    run = Run(options, in_force, log, live, seed, model, data, state)
+    if state:
+        run.epoch, run.iteration = state["epoch"], state["iter"]
+        # A state of the host does not say where in its epoch it was saved.
+        run.place = state.get("place", run.iteration % len(data.loader) * data.batch_size)
+    return run
+
+
+def training_result(options: Options, *, iteration: int, **values: Any) -> TrainingResult:
+    """The result of a run with these options."""
+    return TrainingResult(
+        name=options["name"],
+        folder=Path(options["path"]["experiments_root"]),
+        root=Path(options["root_path"]),
+        first_rank=options["rank"] == 0,
+        iteration=iteration,
+        **values,
+    )
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,75 @@
+"""Keeps the record of a run under our loop; see `scheduling.run_record` for what it holds."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ....errors import one_line
+from ....scheduling.network_size import bare, trainable_parameters
+from ....scheduling.run_record import RunRecord
+from .preparation import Run
+from .run_log import LOGGER
+
+
+def start_record(run: Run, args: argparse.Namespace) -> None:
+    """Begin the record of a run whose folder is there; on rank 0 alone."""
+    if not run.first_rank:
+        return
+    scheduled = run.scheduled
+    record = (scheduled.run_record() if scheduled is not None else None) or RunRecord(run.folder)
+    block = run.in_force["network_g"]
+    net = bare(run.model.net_g) if hasattr(run.model, "net_g") else None
+    record.describe(
+        name=run.options["name"],
+        host="basicsr",
+        command=getattr(args, "command_line", sys.argv),
+        options=run.in_force,
+        total_iter=run.total,
+        network={"type": block["type"], "parameters": trainable_parameters(net) if net is not None else None},
+    )
+    record.start(run.iteration)
+    run.record = record
+    handler = _Warnings(run)
+    logging.getLogger(LOGGER).addHandler(handler)
+
+
+def record_scalars(run: Run, values: Mapping[str, float]) -> None:
+    """The numbers of an iteration, under the tags that the host gives them in TensorBoard, and the learning rate."""
+    if run.record is not None:
+        tagged = {f"losses/{key}" if key.startswith("l_") else key: value for key, value in values.items()}
+        rates = run.model.get_current_learning_rate()
+        run.record.scalars(run.iteration, {"lr": rates[0], **tagged})
+
+
+def record_validation(run: Run) -> None:
+    """The metrics of a validation that has just been made, and the images that it saved."""
+    if run.record is None:
+        return
+    for dataset, metrics in run.metrics.items():
+        run.record.validation(run.iteration, dataset, metrics)
+    # The host's places: visualization/IMAGE/IMAGE_ITERATION.png
+    saved = Path(run.options["path"]["visualization"]).glob(f"*/*_{run.iteration}.png")
+    files = {file.parent.name: file for file in saved if file.stem == f"{file.parent.name}_{run.iteration}"}
+    run.record.images(run.iteration, dict(sorted(files.items())))
+
+
+def record_failure(run: Run, error: BaseException) -> None:
+    """The run ends with an error."""
+    if run.record is not None:
+        run.record.end(run.iteration, "failed", one_line(str(error) or type(error).__name__))
+
+
+class _Warnings(logging.Handler):
+    """Takes warnings into the record; those about decisions of the scheduler stand in the decision log."""
+
+    def __init__(self, run: Run):
+        super().__init__(logging.WARNING)
+        self.run = run
+
+    def emit(self, record: logging.LogRecord) -> None:
+        written: Any = self.run.record
+        if written is not None and not getattr(record, "decision", False) and record.levelno < logging.ERROR:
+            written.warning(self.run.iteration, " ".join(record.getMessage().split()))

@@ -1,0 +1,241 @@
+"""The record of a run: what a run leaves for its report, as data.
+
+Two files stand in the run's folder. `run_record.json` says what the run is: options in force, losses, parameters,
+state. It is small and replaced as a whole. `run_record.jsonl` says what happened, one JSON object a line in the order
+of time: numbers, validations, images, warnings. It only grows, and a kill can at most cut its last line off. The
+scheduler's decisions stand in `loss_schedule.jsonl` beside them (`decision_log`) and are not repeated.
+
+The record is a help, never a duty: where it cannot be written the run goes on without it, and says so once.
+"""
+
+import contextlib
+import json
+import logging
+import math
+import os
+import platform
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, SupportsFloat, cast
+
+import msgspec
+import torch
+
+from ..resilience.atomic_file import atomic_file
+from ..version import __version__
+
+SCHEMA = 1
+HEAD_FILE = "run_record.json"
+LINES_FILE = "run_record.jsonl"
+
+State = Literal["running", "stopped", "finished", "failed"]
+"""`running` is what a killed run says too: whether it still runs follows from its owner and its last line."""
+
+Kind = Literal["started", "scalars", "validation", "images", "warning", "stopped", "finished", "failed"]
+
+_logger = logging.getLogger(__name__)
+
+
+class RunRecord:
+    """Writes the record of one run; rank 0 alone has one.
+
+    What is told before `start` is kept until then, so that a run that is refused leaves nothing behind.
+
+    Args:
+        folder: The run's folder; made by the first write.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self._head: dict[str, Any] = {"schema": SCHEMA}
+        self._started = False
+        self._ended = False
+        self._broken = False
+
+    @property
+    def started(self) -> bool:
+        """Whether a training loop keeps the record: such a loop tells when it begins and ends."""
+        return self._started
+
+    def keep_description(self) -> None:
+        """Write what is known of a run whose loop tells neither when it begins nor when it ends."""
+        if not self._started:
+            with self._forgiving():
+                self.folder.mkdir(parents=True, exist_ok=True)
+            self._head["versions"] = versions()
+            self._write_head()
+
+    def describe(self, **entries: Any) -> None:
+        """Say what the run is; entries are plain values, a later one replaces an earlier one of its name.
+
+        Known entries: `name`, `host`, `command`, `options` (in force, nested), `scheduling` (the block in force),
+        `target`, `losses` (name, role and weight of each), `parameters` (name, value and provenance of each),
+        `network` (type and number of parameters), `metrics`, `total_iter`, `health`.
+        """
+        self._head |= plain(entries)
+        if self._started:
+            self._write_head()
+
+    def start(self, iteration: int) -> None:
+        """A process begins to train, or goes on, from an iteration; what was recorded after it is dropped.
+
+        Warnings stay: they are about the run, not about a step. So does the time that was spent.
+        """
+        self._started = True
+        seconds, kept = 0.0, []
+        if iteration > 0:
+            lines = read_lines(self.folder)
+            seconds = spent_seconds(lines)
+            kept = [line for line in lines if line["iteration"] <= iteration or line["kind"] == "warning"]
+        now = time.time()
+        self._head |= {
+            "versions": versions(),
+            "owner": {"host": socket.gethostname(), "process": os.getpid(), "since": now},
+            "state": "running",
+            "health": self._head.get("health"),
+        }
+        with self._forgiving():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            kept.append(_line("started", iteration, now, {"seconds": seconds}))
+            with atomic_file(self.folder / LINES_FILE) as file:
+                file.write("".join(_text(line) for line in kept).encode())
+        self._write_head()
+
+    def scalars(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Numbers of an iteration by tag, as a logger gets them: `losses/l_x`, `loss_weights/x`, `loss_shares/x`."""
+        self._append("scalars", iteration, {"values": values})
+
+    def validation(self, iteration: int, dataset: str, metrics: Mapping[str, float]) -> None:
+        """Mean metrics of a validation set."""
+        self._append("validation", iteration, {"set": dataset, "metrics": metrics})
+
+    def images(self, iteration: int, files: Mapping[str, Path]) -> None:
+        """Images that a validation saved: file by image."""
+        if files:
+            self._append("images", iteration, {"files": {image: self._relative(file) for image, file in files.items()}})
+
+    def warning(self, iteration: int, text: str) -> None:
+        """Something out of the ordinary, on one line."""
+        self._append("warning", iteration, {"text": text})
+
+    def end(self, iteration: int, state: Literal["stopped", "finished", "failed"], reason: str = "") -> None:
+        """The process ends: with all iterations done, by a signal, or by an error. What comes later is not recorded."""
+        self._append(state, iteration, {"reason": reason} if reason else {})
+        self.describe(state=state)
+        self._ended = True
+
+    def _relative(self, file: Path) -> str:
+        return file.relative_to(self.folder).as_posix() if file.is_relative_to(self.folder) else str(file)
+
+    def _append(self, kind: Kind, iteration: int, values: Mapping[str, Any]) -> None:
+        if not self._started or self._ended:
+            return
+        with self._forgiving(), open(self.folder / LINES_FILE, "a+b") as file:
+            line = _text(_line(kind, iteration, time.time(), values)).encode()
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":  # a kill cut the last line off
+                    line = b"\n" + line
+            file.write(line)
+
+    def _write_head(self) -> None:
+        with self._forgiving(), atomic_file(self.folder / HEAD_FILE) as file:
+            file.write((json.dumps(self._head, indent=1) + "\n").encode())
+
+    @contextlib.contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """An error of the disk becomes one warning: a run must not end for want of its record."""
+        try:
+            yield
+        except OSError as error:
+            if not self._broken:
+                self._broken = True
+                _logger.warning(f"The run's record cannot be written, and its report will lack it: {error}")
+
+
+# -- what is written ---------------------------------------------------------------------------------------------------
+
+
+def plain(value: object) -> Any:
+    """A value as JSON has it: structs and mappings as dicts, NaN and infinities as the texts `nan`, `inf`, `-inf`."""
+    if isinstance(value, msgspec.Struct):
+        return plain(msgspec.to_builtins(value))
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()
+        return {str(key): plain(item) for key, item in items}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in cast("Sequence[Any]", value)]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, SupportsFloat):
+        number = float(value)
+        return number if math.isfinite(number) else str(number)
+    return str(value)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run depends on."""
+    return {
+        "paragon_plugin": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "system": platform.platform(terse=True),
+    }
+
+
+def _line(kind: Kind, iteration: int, now: float, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {"iteration": iteration, "kind": kind, "time": round(now, 3), **plain(values)}
+
+
+def _text(line: Mapping[str, Any]) -> str:
+    return json.dumps(line) + "\n"
+
+
+# -- what is read ------------------------------------------------------------------------------------------------------
+
+
+def read_head(folder: Path) -> dict[str, Any] | None:
+    """`run_record.json` of a run's folder; None where there is none that can be read."""
+    try:
+        head = json.loads((folder / HEAD_FILE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return cast("dict[str, Any]", head) if isinstance(head, dict) else None
+
+
+def read_lines(folder: Path) -> list[dict[str, Any]]:
+    """The lines of `run_record.jsonl` in a run's folder; a line that cannot be read is left out."""
+    try:
+        text = (folder / LINES_FILE).read_text("utf-8", errors="replace")
+    except OSError:
+        return []
+    found: list[dict[str, Any]] = []
+    for row in text.splitlines():
+        try:
+            line = json.loads(row)
+        except (ValueError, RecursionError):
+            continue
+        match line:
+            case {"iteration": int(), "kind": str(), "time": int() | float()}:
+                found.append(cast("dict[str, Any]", line))
+            case _:
+                pass
+    return found
+
+
+def spent_seconds(lines: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds that the processes of a run have spent on it, from the start of each to its last line."""
+    spent, began, last = 0.0, None, 0.0
+    for line in lines:
+        if line["kind"] == "started":
+            # A start knows what was spent before it, on steps that were undone as well.
+            spent, began = _seconds(line), line["time"]
+        last = line["time"]
+    return spent + (last - began if began is not None else 0.0)
+
+
+def _seconds(line: Mapping[str, Any]) -> float:
+    value = line.get("seconds")
+    return float(value) if isinstance(value, int | float) else 0.0
