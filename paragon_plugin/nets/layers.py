@@ -34,7 +34,9 @@ class ScaledConv2d(nn.Conv2d):
         bias: bool = True,
     ) -> None:
         padding = (kernel_size[0] // 2, kernel_size[1] // 2)
-        super().__init__(in_channels, out_channels, kernel_size, padding=padding, groups=groups, bias=bias)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            in_channels, out_channels, kernel_size, padding=padding, groups=groups, bias=bias
+        )
         self.gamma = nn.Parameter(torch.full((out_channels,), gamma))
 
     def forward(self, input: Tensor) -> Tensor:

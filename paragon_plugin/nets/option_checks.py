@@ -27,20 +27,20 @@ def near_miss(name: object, known: Sequence[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def check_flag(name: str, value: bool) -> bool:
+def check_flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false, got {value!r}")
     return value
 
 
-def check_gain(value: float) -> float:
+def check_gain(value: object) -> float:
     # Zero would never leave zero: gain and last convolution each wait for the other.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 10:
         raise ValueError(f"detail_gain must be a number above 0 and at most 10, got {value!r}")
     return float(value)
 
 
-def check_whole(name: str, value: int, least: int) -> int:
+def check_whole(name: str, value: object, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
     return value

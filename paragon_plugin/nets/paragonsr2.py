@@ -87,8 +87,8 @@ class ParagonSR2(nn.Module):
         self.conv_in = nn.Conv2d(in_chans, row.features, 3, padding=1)
         self.body = nn.Sequential(*(self._group(row, shift=index % 2 == 1) for index in range(row.groups)))
         self.conv_out = nn.Conv2d(row.features, in_chans * scale**2, 3, padding=1)
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)  # pyright: ignore[reportArgumentType]
+        for parameter in self.conv_out.parameters():
+            nn.init.zeros_(parameter)
         self.gain = nn.Parameter(torch.tensor(self.detail_gain))
         self.content_gain = ContentGain() if self.use_content_aware else None
 
@@ -136,7 +136,7 @@ def build_paragonsr2(variant: str, *, scale: int, **options: Any) -> ParagonSR2:
     return ParagonSR2(variant, scale=scale, **options)
 
 
-def _size_row(variant: str) -> SizeRow:
+def _size_row(variant: object) -> SizeRow:
     if not isinstance(variant, str) or variant not in SIZES:
         raise ValueError(f"unknown size {variant!r}{near_miss(variant, list(SIZES))}; valid ones: {', '.join(SIZES)}")
     return SIZES[variant]

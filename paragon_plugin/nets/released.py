@@ -174,7 +174,9 @@ class ReleasedParagonSR2(nn.Module):
         brings_base = any(key.startswith(f"{prefix}base.") for key in state_dict)
         if brings_base and self._fixed_base is None and not isinstance(self.base, ReleasedBase):
             self.base = self._base("released").to(self.detail_gain.device)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        super()._load_from_state_dict(  # pyright: ignore[reportUnknownMemberType]
+            state_dict, prefix, *args, **kwargs
+        )
 
 
 def build_released(tier: str, *, scale: int, **options: Any) -> ReleasedParagonSR2:
@@ -193,7 +195,7 @@ def build_released(tier: str, *, scale: int, **options: Any) -> ReleasedParagonS
     return ReleasedParagonSR2(tier, scale=scale, **options)
 
 
-def _tier_row(tier: str) -> TierRow:
+def _tier_row(tier: object) -> TierRow:
     if not isinstance(tier, str) or tier not in TIERS:
         raise ValueError(f"unknown tier {tier!r}{near_miss(tier, list(TIERS))}; valid ones: {', '.join(TIERS)}")
     return TIERS[tier]

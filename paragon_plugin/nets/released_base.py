@@ -70,7 +70,7 @@ def blur_phases(taps_CK: Tensor, scale: int) -> Tensor:
     adds up the taps that share one. J = 2 `blur_reach` + 1.
     """
     reach = blur_reach(scale)
-    rows = []
+    rows: list[Tensor] = []
     for p in range(scale):
         lands = [(p + i - 2) // scale + reach for i in range(taps_CK.shape[1])]
         columns = [

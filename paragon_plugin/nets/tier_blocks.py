@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from .tier_attention import ChannelAttention, CyclicWindowAttention, TokenDictionaryAttention, Windows
 
@@ -189,7 +189,7 @@ class BlockSequence(nn.Module):
             own = None if windows is None else windows[number % 2]
             if self.use_checkpointing and x.requires_grad:
                 # Nothing in a block draws random numbers, so their state need not be kept.
-                x = checkpoint(block, x, own, use_reentrant=False, preserve_rng_state=False)  # pyright: ignore[reportAssignmentType]
+                x = checkpoint(block, x, own, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = block(x, own)
         return x

@@ -83,11 +83,11 @@ class LearnableMagicKernelSharp2021Upsample(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # As in the fixed upsampler: constants take their device and precision from the move, never their values.
-        super()._apply(fn, recurse)
-        like = {"dtype": compute_dtype(self.base_taps.dtype), "device": self.base_taps.device}
-        self.base_taps = torch.tensor(sharp_taps()[:3], **like)
-        self.tap_bounds = torch.tensor(TAP_BOUNDS, **like)
-        self.spline_phases = torch.tensor(spline_phases(self.scale), **like)
+        super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
+        dtype, device = compute_dtype(self.base_taps.dtype), self.base_taps.device
+        self.base_taps = torch.tensor(sharp_taps()[:3], dtype=dtype, device=device)
+        self.tap_bounds = torch.tensor(TAP_BOUNDS, dtype=dtype, device=device)
+        self.spline_phases = torch.tensor(spline_phases(self.scale), dtype=dtype, device=device)
         return self
 
     def taps(self) -> Tensor:

@@ -33,14 +33,14 @@ ALPHA_RANGE = (0.0, 2.0)
 _SHARP_2021 = tuple(n / 144 for n in (-1, 6, -35, 204, -35, 6, -1))
 
 
-def check_scale(scale: int) -> int:
+def check_scale(scale: object) -> int:
     """Return `scale` if it is one of `SCALES`, else raise ValueError."""
     if isinstance(scale, bool) or not isinstance(scale, int) or scale not in SCALES:
         raise ValueError(f"scale must be one of {SCALES}, got {scale!r}")
     return scale
 
 
-def check_alpha(alpha: float, name: str = "alpha") -> float:
+def check_alpha(alpha: object, name: str = "alpha") -> float:
     """Return `alpha` as a float if it is a number within `ALPHA_RANGE`, else raise ValueError."""
     low, high = ALPHA_RANGE
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not low <= alpha <= high:
@@ -79,7 +79,7 @@ def spline_phases(scale: int) -> tuple[tuple[float, float, float], ...]:
         ValueError: unsupported `scale`.
     """
     check_scale(scale)
-    rows = []
+    rows: list[tuple[float, float, float]] = []
     for p in range(scale):
         t = (p + 0.5) / scale - 0.5
         left, mid, right = (magic_kernel(j - t) for j in (-1, 0, 1))
@@ -128,7 +128,7 @@ def enlarge(x_BCHW: Tensor, phases_S3: Tensor) -> Tensor:
 
     # Columns first: interleaving them is the strided, slow part, and here it runs on s times fewer rows.
     left, mid, right = (x_BCHW.narrow(3, i, width) for i in range(3))
-    columns = []
+    columns: list[Tensor] = []
     for phase_3 in phases_S3.unbind():
         a, b, c = phase_3.unbind()
         columns.append((left * a).addcmul_(mid, b).addcmul_(right, c))
@@ -202,7 +202,7 @@ class MagicKernelSharp2021Upsample(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # `half()` would round the coefficients, `double()` would keep float32's, `to_empty()` would leave them unset:
         # take device and precision from the move, the values from their definition.
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
         dtype = compute_dtype(self.sharp_taps.dtype)
         self.sharp_taps = torch.tensor(sharp_taps(self.alpha), dtype=dtype, device=self.sharp_taps.device)
         self.spline_phases = torch.tensor(spline_phases(self.scale), dtype=dtype, device=self.spline_phases.device)
