@@ -27,8 +27,8 @@ MAGIC_KERNEL_ALPHA = 1.2
 """Default sharpening of the base `magic_kernel_sharp`, as of the eight sizes."""
 
 BLOCKS: dict[str, Callable[[int, float, int | None], nn.Module]] = {
-    "nano": lambda channels, gamma, window: NanoBlock(channels, gamma=gamma),
-    "stream": lambda channels, gamma, window: StreamBlock(channels, gamma=gamma),
+    "nano": lambda channels, gamma, _: NanoBlock(channels, gamma=gamma),
+    "stream": lambda channels, gamma, _: StreamBlock(channels, gamma=gamma),
     "photo": lambda channels, gamma, window: PhotoBlock(channels, gamma=gamma, window=window),
     "pro": lambda channels, gamma, window: ProBlock(channels, gamma=gamma, window=window),
 }

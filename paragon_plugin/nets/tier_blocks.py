@@ -70,8 +70,7 @@ class NanoBlock(DepthwiseMix):
         super().__init__(channels)
         self.scale = LayerScale(channels, gamma)
 
-    def forward(self, x: Tensor, windows: Windows | None = None) -> Tensor:
-        """Attends to nothing: `windows` is there for all blocks to be called alike."""
+    def forward(self, x: Tensor) -> Tensor:
         return x + self.scale(self.mix(x))
 
 
@@ -97,8 +96,7 @@ class StreamBlock(nn.Module):
         self.out = nn.Conv2d(hidden, channels, 1)
         self.scale = LayerScale(channels, gamma)
 
-    def forward(self, x: Tensor, windows: Windows | None = None) -> Tensor:
-        """Attends to nothing: `windows` is there for all blocks to be called alike."""
+    def forward(self, x: Tensor) -> Tensor:
         near_and_far = torch.cat((self.dw1(x), self.dw3(x)), dim=1)
         a, b = self.gate(self.proj(self.fuse(near_and_far))).chunk(2, dim=1)
         wide = torch.promote_types(a.dtype, torch.float32)
@@ -123,7 +121,7 @@ class PhotoBlock(DepthwiseMix):
             self.attn_norm = ImageRMSNorm(channels)
             self.attn = CyclicWindowAttention(channels, window=window)
 
-    def forward(self, x: Tensor, windows: Windows | None) -> Tensor:
+    def forward(self, x: Tensor, windows: Windows | None = None) -> Tensor:
         """`windows` to attend in; None where the block was built without."""
         x = x + self.scale(self.mix(self.norm(x)))
         if windows is not None:
@@ -157,7 +155,7 @@ class ProBlock(DepthwiseMix):
         self.token_ca = TokenDictionaryAttention(channels)
         self.scale4 = LayerScale(channels, gamma)
 
-    def forward(self, x: Tensor, windows: Windows | None) -> Tensor:
+    def forward(self, x: Tensor, windows: Windows | None = None) -> Tensor:
         """`windows` to attend in; None where the block was built without."""
         x = x + self.scale1(self.mix(self.norm1(x)))
         x = x + self.scale2(self.channel_attn(x))
@@ -186,10 +184,10 @@ class BlockSequence(nn.Module):
     def forward(self, x: Tensor, windows: tuple[Windows, Windows] | None) -> Tensor:
         """`windows` unshifted and shifted; None for no window attention."""
         for number, block in enumerate(self.blocks, self.first):
-            own = None if windows is None else windows[number % 2]
+            own = () if windows is None else (windows[number % 2],)
             if self.use_checkpointing and x.requires_grad:
                 # Nothing in a block draws random numbers, so their state need not be kept.
-                x = checkpoint(block, x, own, use_reentrant=False, preserve_rng_state=False)
+                x = checkpoint(block, x, *own, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = block(x, own)
+                x = block(x, *own)
         return x
