@@ -1,1 +1,1 @@
-"""Using a trained network: reading it back, images in and out, tiles, ONNX. Imports without BasicSR."""
+"""Use of a trained network: loading, reading and writing images, tiles, ONNX. Imports without BasicSR."""

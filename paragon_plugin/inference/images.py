@@ -1,6 +1,6 @@
 """Reads and writes PNG, JPEG and WebP without losing alpha, 16 bits, orientation or the colour profile.
 
-Pillow reads everything strictly (a truncated file is an error), but has no 16-bit colour: those PNGs go through OpenCV.
+Pillow reads strictly: a truncated file is an error. It has no 16-bit colour, so OpenCV reads and writes 16-bit PNGs.
 """
 
 from __future__ import annotations
@@ -22,30 +22,27 @@ from ..errors import OptionError
 from ..resilience.atomic_file import atomic_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-"""Of files that are read and written."""
+"""Suffixes of the files that can be read and written."""
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-_READABLE = ("PNG", "JPEG", "WEBP", "MPO")  # MPO: the JPEG of a phone, with a second picture behind the first
+_READABLE = ("PNG", "JPEG", "WEBP", "MPO")  # MPO: a phone's JPEG with a second picture after the first
 _QUALITY: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": 4},
     "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True, "quality": 50},  # of a lossless file: the effort
+    "WEBP": {"lossless": True, "quality": 50},  # in lossless mode `quality` is the effort
 }
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image in memory.
-
-    Attributes:
-        colour: (H, W, 1) grey or (H, W, 3) RGB, uint8 or uint16.
-        alpha: (H, W) of the same type, or None.
-        icc_profile: what the colours mean, or None for sRGB.
-    """
+    """An image in memory."""
 
     colour: NDArray[Any]
+    """(H, W, 1) grey or (H, W, 3) RGB, uint8 or uint16."""
     alpha: NDArray[Any] | None = None
+    """(H, W) of the same type, or None."""
     icc_profile: bytes | None = None
+    """The colour profile, or None for sRGB."""
 
     @property
     def bits(self) -> int:
@@ -54,15 +51,15 @@ class Picture:
 
 
 def read_picture(path: Path) -> Picture:
-    """Read an image, turned upright.
+    """Read an image and turn it upright.
 
     Raises:
-        OptionError: The file is missing, unreadable, damaged, an animation, or no PNG, JPEG or WebP.
+        OptionError: The file is missing, unreadable or damaged, is an animation, or is not PNG, JPEG or WebP.
     """
     try:
         data = path.read_bytes()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # above twice that size it is an error
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # above twice that size Pillow raises
             return _decode(path, data)
     except OptionError:
         raise
@@ -102,13 +99,13 @@ def _decode_16_bit(path: Path, data: bytes, profile: bytes | None, orientation: 
         raise OptionError(str(path), "cannot be read: damaged 16-bit PNG")
     pixels = _upright(pixels.reshape(*pixels.shape[:2], -1), orientation)
     colour, alpha = pixels[..., :3][..., ::-1], pixels[..., 3] if pixels.shape[2] == 4 else None
-    if data[25] == 4:  # grey with alpha, which OpenCV widens to colour
+    if data[25] == 4:  # grey with alpha, which OpenCV converts to colour
         colour = colour[..., :1]
     return Picture(np.ascontiguousarray(colour), alpha, profile)
 
 
 def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Undo an EXIF orientation, 1 to 8, of (H, W, C)."""
+    """Undo an EXIF orientation, 1 to 8, of pixels (H, W, C)."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
@@ -117,10 +114,10 @@ def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def check_writable_as(path: Path, picture: Picture) -> None:
-    """Refuse a file type that would lose something of a picture.
+    """Refuse a file type that would lose a part of a picture.
 
     Raises:
-        OptionError: Unknown suffix; alpha or 16 bits where the type has none.
+        OptionError: The suffix is unknown, or the picture has alpha or 16 bits and the file type does not.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -132,10 +129,13 @@ def check_writable_as(path: Path, picture: Picture) -> None:
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Write an image, whole or not at all: PNG and WebP without loss, JPEG at quality 95 with full colour resolution.
+    """Write an image: PNG and WebP without loss, JPEG at quality 95 with full colour resolution.
+
+    The file is written completely or not at all.
 
     Raises:
-        OptionError: as `check_writable_as`; or the file cannot be written, or the type has no images of this size.
+        OptionError: `check_writable_as` refuses the file type, the file cannot be written, or its type has no images of
+            this size.
     """
     check_writable_as(path, picture)
     try:
@@ -172,7 +172,8 @@ def _encode_16_bit(picture: Picture) -> bytes:
     data = encoded.tobytes()
     if picture.icc_profile is None:
         return data
-    # OpenCV before 5 writes no profile: a chunk of its own behind the signature (8 bytes) and the header (25).
+    # OpenCV before 5 writes no profile. So it is inserted as a chunk after the signature (8 bytes) and the header (25
+    # bytes).
     chunk = b"iCCP" + b"ICC profile\0\0" + zlib.compress(picture.icc_profile)
     chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
     return data[:33] + chunk + data[33:]

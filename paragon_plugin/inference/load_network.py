@@ -1,4 +1,4 @@
-"""A ready network from nothing but its checkpoint."""
+"""Builds and loads a network from its checkpoint alone."""
 
 from __future__ import annotations
 
@@ -20,33 +20,31 @@ _PREFIX = "paragonsr2_"
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network as its checkpoint describes it.
-
-    Attributes:
-        net: in evaluation mode, float32, on the CPU.
-        name: registered name, such as `paragonsr2_tiny`.
-        scale: enlargement.
-        in_chans: channels of its images.
-    """
+    """A network as its checkpoint describes it."""
 
     net: nn.Module
+    """The network in evaluation mode, float32, on the CPU."""
     name: str
+    """Registered name, for example `paragonsr2_tiny`."""
     scale: int
+    """Enlargement."""
     in_chans: int
+    """Channels of its images."""
 
 
 def load_network(path: str | Path, param_key: str | None = "params_ema") -> LoadedNetwork:
     """Read a checkpoint of one of our networks.
 
-    Size or tier, scale and options are those the checkpoint itself carries, else what its keys and shapes show.
+    Size or tier, scale and options come from the description in the checkpoint. If it has none, they come from its keys
+    and shapes.
 
     Args:
-        path: `.pth` or `.safetensors`.
-        param_key: see `read_network`.
+        path: A `.pth` or `.safetensors` file.
+        param_key: See `read_network`.
 
     Raises:
-        CheckpointError: The file is no checkpoint, or of a network that is not ours, or its weights do not fit what it
-            says it is, or are not finite.
+        CheckpointError: The file is not a checkpoint, or is of a network that is not ours. Or its weights do not fit
+            its description, or are not finite.
     """
     checkpoint = read_checkpoint(path)
     weights = network_weights(checkpoint, path, param_key)
@@ -62,7 +60,7 @@ def load_network(path: str | Path, param_key: str | None = "params_ema") -> Load
         net.load_state_dict(weights)
     except CheckpointError:
         raise
-    except (ValueError, TypeError, RuntimeError) as error:  # the last from shapes that the base brings
+    except (ValueError, TypeError, RuntimeError) as error:  # RuntimeError: wrong shapes of `base.*`
         raise CheckpointError(path, f"is not of a ParagonSR2 network: {error}") from error
     assert scale is not None  # _build refuses it
     return LoadedNetwork(net.eval(), name, scale, getattr(net, "in_chans", 3))
@@ -78,10 +76,10 @@ def _build(name: str, scale: Any, options: dict[str, Any]) -> nn.Module:
 
 
 def _check_fit(path: str | Path, name: str, scale: Any, options: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Compare shapes before anything of that size is allocated: a file may say what it likes."""
+    """Compare shapes before memory is allocated, because the description in a file may be wrong."""
     with torch.device("meta"):
         expected = _build(name, scale, options).state_dict()
-    released_base = {key for key in weights if key.startswith("base.")}  # brought by the checkpoint
+    released_base = {key for key in weights if key.startswith("base.")}  # a base that loading adds
     for key in sorted((expected.keys() | weights.keys()) - (released_base - expected.keys())):
         if key not in weights:
             raise CheckpointError(path, f"is incomplete for {name} x{scale}: {key} is missing")

@@ -1,4 +1,4 @@
-"""Exports a network to ONNX and shows that the file computes what the network does."""
+"""Exports a network to ONNX and checks that the file computes the same as the network."""
 
 from __future__ import annotations
 
@@ -18,35 +18,37 @@ from ..errors import OptionError
 from ..resilience.atomic_file import atomic_file
 
 OPSET = 18
+"""Version of the ONNX operators."""
 
 CHECKED_SHAPES = ((1, 64, 64), (2, 45, 30), (1, 17, 83))
-"""Batch, height and width of the inputs on which file and network are compared; none is the one it is traced with."""
+"""Batch, height and width of the inputs for the comparison of file and network. The traced input has other sizes."""
 
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2}
-"""Largest accepted difference in output values, which are about 0 to 1."""
+"""Largest accepted difference of output values. The values are about 0 to 1."""
 
 
 class ExportMismatchError(RuntimeError):
-    """The exported file does not compute what the network does."""
+    """The exported file does not compute the same as the network."""
 
 
 def export_onnx(net: nn.Module, in_chans: int, path: Path, *, half: bool = False) -> float:
-    """Write a network as ONNX with dynamic batch, height and width; checked in onnxruntime before the file appears.
+    """Write a network as ONNX with dynamic batch, height and width.
 
-    Input `input` (B, C, H, W) in [0, 1], output `output` (B, C, s H, s W), both float32, or float16 with `half`.
+    The input is `input` (B, C, H, W) in [0, 1]. The output is `output` (B, C, s H, s W). Both are float32, or float16
+    with `half`. The export is checked in onnxruntime before the file appears at `path`.
 
     Args:
-        net: in evaluation mode, float32, on the CPU; with `half` it is converted in place.
+        net: The network in evaluation mode, float32, on the CPU. With `half` it is converted in place.
         in_chans: C.
-        path: target.
-        half: weights, inputs and outputs in half precision.
+        path: File to write.
+        half: Whether weights, inputs and outputs are in half precision.
 
     Returns:
-        The largest difference between onnxruntime's outputs and PyTorch's in float32 over `CHECKED_SHAPES`.
+        The largest difference between the outputs of onnxruntime and of PyTorch in float32, over `CHECKED_SHAPES`.
 
     Raises:
         OptionError: onnx, onnxscript or onnxruntime is not installed, or the file cannot be written.
-        ExportMismatchError: The outputs differ by more than `TOLERANCE`; no file is written.
+        ExportMismatchError: The outputs differ by more than `TOLERANCE`. No file is written.
     """
     try:
         import onnx  # noqa: F401
@@ -74,7 +76,7 @@ def export_onnx(net: nn.Module, in_chans: int, path: Path, *, half: bool = False
                         f"gives {result.shape} for {tuple(x.shape)}, the network {tuple(y.shape)}"
                     )
                 difference = max(difference, float(np.abs(result.astype(np.float32) - y.numpy()).max()))
-            if not difference <= TOLERANCE[dtype]:  # also where it is NaN
+            if not difference <= TOLERANCE[dtype]:  # also true for NaN
                 raise ExportMismatchError(f"differs from the network by up to {difference:.2g}; nothing is written")
             with atomic_file(path) as target:
                 target.write(file.read_bytes())
@@ -84,14 +86,14 @@ def export_onnx(net: nn.Module, in_chans: int, path: Path, *, half: bool = False
 
 
 def _picture(generator: torch.Generator, *shape: int) -> Tensor:
-    """Noise in [0, 1] that is smooth enough to be a picture."""
+    """Noise in [0, 1], smoothed so that it is similar to a picture."""
     noise = torch.rand(shape, generator=generator)
     return torch.nn.functional.avg_pool2d(noise, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def _export(net: nn.Module, example: Tensor, file: Path) -> None:
     dynamic = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
-    # The exporter talks at length, on both streams and through the log, about what went well.
+    # The exporter writes much to both streams and to the log, even without a problem.
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -1,4 +1,4 @@
-"""How far around an input pixel a network looks: the margin that a tile needs."""
+"""The reach of a network around an input pixel. It is the margin that a tile needs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from ..ops.learnable_kernel import LearnableMagicKernelSharp2021Upsample
 from ..ops.magic_kernel import MagicKernelSharp2021Upsample
 
 BASE_REACH = 4
-"""Low-resolution pixels that Magic Kernel Sharp 2021 looks to each side: 3 taps of sharpening, 1 of the spline."""
+"""Reach of Magic Kernel Sharp 2021 in low-resolution pixels to each side: 3 of sharpening, 1 of the spline."""
 
 
 def reach(module: nn.Module) -> int:
-    """Input pixels to each side on which an output pixel can depend, statistics of the whole image aside.
+    """Number of input pixels to each side on which an output pixel can depend.
 
-    Convolutions, windows and classical upscalers add up along the network; parts that run side by side are taken at
-    the widest where they are known here, else added too, so that the result is never too small.
+    Statistics of the whole image are not counted. The reaches of convolutions, windows and classical upscalers are
+    added along the network. Of parallel parts only the largest reach counts, where these parts are known here. The
+    reaches of unknown parallel parts are added too, so the result is never too small.
     """
     if isinstance(module, MagicKernelSharp2021Upsample | LearnableMagicKernelSharp2021Upsample):
         return BASE_REACH
@@ -32,11 +33,14 @@ def reach(module: nn.Module) -> int:
     children = dict(module.named_children())
     if isinstance(module, MultiScaleContext):
         return max(map(reach, children.values()))
-    base = children.pop("base", None)  # runs beside the body
+    base = children.pop("base", None)  # parallel to the body
     return max(sum(map(reach, children.values())), 0 if base is None else reach(base))
 
 
 def alignment(net: nn.Module) -> int:
-    """Tiles start at multiples of this, so that the windows of attention are those of the whole image."""
+    """Step of the positions where tiles start, in pixels.
+
+    With it the windows of attention are the same in a tile as in the whole image.
+    """
     windowed = (m for m in net.modules() if isinstance(m, WindowAttention | CyclicWindowAttention))
     return max((module.window for module in windowed), default=1)

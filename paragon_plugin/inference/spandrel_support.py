@@ -1,5 +1,7 @@
-"""Our networks in spandrel, the loader behind chaiNNer and other programs: after `install()` its `ModelLoader` takes
-their files as it takes any other."""
+"""Support of our networks in spandrel, the loader of chaiNNer and other programs.
+
+After `install()` spandrel's `ModelLoader` loads our files like all others.
+"""
 
 from __future__ import annotations
 
@@ -35,24 +37,24 @@ _TIERS = KeyCondition.has_all("conv_in.weight", "conv_mid.weight", "up.0.weight"
 
 
 class ParagonSR2Architecture(Architecture[nn.Module]):
-    """The eight sizes and the four released tiers, told apart by the names and shapes of their tensors alone."""
+    """The eight sizes and the four released tiers. Names and shapes of the tensors show which network it is."""
 
     def __init__(self) -> None:
         super().__init__(id=ARCHITECTURE_ID, name="ParagonSR2", detect=KeyCondition.has_any(_SIZES, _TIERS))
 
     def load(self, state_dict: StateDict) -> ImageModelDescriptor[nn.Module]:
-        """The network of a state dict, with scale and options as `checkpoint_detection.detect` finds them.
+        """Build the network of a state dict, with the scale and options that `checkpoint_detection.detect` finds.
 
-        spandrel hands over the tensors without the description that stands beside them in the file, and the tensors do
-        not show `upsampler_alpha` nor a tier's `window_size`: they are the defaults here. A network trained with other
-        values gives its own image through `paragon upscale` and `load_network` only.
+        spandrel passes on the tensors without the description in the file. The tensors do not show `upsampler_alpha`
+        and the `window_size` of a tier, so both have their defaults here. If a network was trained with other values,
+        only `paragon upscale` and `load_network` give its correct image.
 
-        The descriptor asks for images of at least 8 x 8 pixels. Both short types are supported: they cost about the
-        rounding of the image itself. Tiling is discouraged where the network looks at the whole image (the content
-        gain, and squeeze and excite of m, l, xl and pro): tiles would differ in brightness of detail.
+        The descriptor asks for images of at least 8 x 8 pixels. Half and bfloat16 are supported: their error is about
+        the rounding error of the image itself. Tiling is discouraged if the network uses the whole image, with the
+        content gain or with squeeze and excite (m, l, xl and pro). The strength of detail would differ between tiles.
 
         Raises:
-            ValueError: The keys are ours but the tensors fit none of our networks; says what does not fit.
+            ValueError: The keys are ours, but the tensors fit none of our networks. The message says what does not fit.
         """
         found = detect(state_dict)
         variant = found.registered_name.removeprefix(_PREFIX)
@@ -77,13 +79,15 @@ class ParagonSR2Architecture(Architecture[nn.Module]):
 
 
 def install(registry: ArchRegistry = MAIN_REGISTRY) -> None:
-    """Make spandrel's `ModelLoader` recognise our files; does nothing the second time. BasicSR is not needed.
+    """Make spandrel's `ModelLoader` recognise our files.
+
+    A second call does nothing. BasicSR is not needed.
 
     Args:
-        registry: of spandrel; the default is the one that every `ModelLoader` uses.
+        registry: A registry of spandrel. The default is the one that every `ModelLoader` uses.
 
     Raises:
-        DuplicateArchitectureError: The registry has another architecture of the same id; it is left as it was.
+        DuplicateArchitectureError: The registry has a different architecture with the same id. It is not changed.
     """
     present = registry.get(ARCHITECTURE_ID)
     if present is None or not isinstance(present.architecture, ParagonSR2Architecture):

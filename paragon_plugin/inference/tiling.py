@@ -1,4 +1,4 @@
-"""Cuts an image into overlapping tiles whose results fit together without a seam.
+"""Cuts an image into overlapping tiles. Their results fit together without a seam.
 
 Lengths are in pixels of the input.
 """
@@ -8,29 +8,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MIN_HALO = 8
-"""A tile at the edge may hold one pixel of the image beside its halo, and the networks take 8 x 8 or more."""
+"""Smallest halo. A tile at the edge may contain only one pixel of the image besides its halo, and the networks need at
+least 8 x 8 pixels."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """A part of one axis: the core that is kept and the box around it that is computed."""
+    """A part of one axis: a core that is kept, and a box around it that is computed."""
 
     start: int
+    """First pixel of the core."""
     stop: int
+    """End of the core, exclusive."""
     box_start: int
+    """First pixel of the box."""
     box_stop: int
+    """End of the box, exclusive."""
 
     @property
     def box(self) -> slice:
-        """The box on the image."""
+        """The box in the image."""
         return slice(self.box_start, self.box_stop)
 
     def core(self, scale: int = 1) -> slice:
-        """The core on the image enlarged `scale` times."""
+        """The core in the image enlarged `scale` times."""
         return slice(self.start * scale, self.stop * scale)
 
     def core_in_box(self, scale: int = 1) -> slice:
-        """The core on the box enlarged `scale` times."""
+        """The core in the box enlarged `scale` times."""
         return slice((self.start - self.box_start) * scale, (self.stop - self.box_start) * scale)
 
 
@@ -55,13 +60,14 @@ class Tile:
 def spans(size: int, tile: int, halo: int, align: int = 1) -> list[Span]:
     """Cut an axis into cores of at most `tile` pixels, about equally long, each with `halo` pixels around it.
 
-    Cores cover the axis once. Boxes end at the image's edge, so that the border of the image is what it is untiled,
-    and start at multiples of `align`.
+    Cores cover the axis once. Boxes end at the edge of the image, so the border of the image is computed as without
+    tiles.
 
     Args:
-        size: of the axis.
-        tile: rounded down to a multiple of `align`.
-        halo: at least `MIN_HALO` is taken; rounded up to a multiple of `align`.
+        size: Length of the axis.
+        tile: Largest length of a core, rounded down to a multiple of `align`, but not below `align`.
+        halo: Margin around a core, at least `MIN_HALO`, rounded up to a multiple of `align`.
+        align: Boxes start at multiples of this.
     """
     tile = max(tile // align, 1) * align
     halo = -(-max(halo, MIN_HALO) // align) * align
@@ -72,6 +78,6 @@ def spans(size: int, tile: int, halo: int, align: int = 1) -> list[Span]:
 
 
 def tiles(height: int, width: int, tile: int, halo: int, align: int = 1) -> list[Tile]:
-    """The tiles of an image, row by row; see `spans`."""
+    """The tiles of an image, row by row. For the arguments see `spans`."""
     columns = spans(width, tile, halo, align)
     return [Tile(r, c) for r in spans(height, tile, halo, align) for c in columns]

@@ -21,33 +21,30 @@ from .tiling import Tile, tiles
 from .whole_image import content_gain_of, has_means, means_of
 
 MAX_HALO = 48
-"""Widest margin of a tile in pixels. A network that can look further (s and up) hardly does: 16 pixels were as good
+"""Largest margin of a tile in pixels. The sizes from s up can reach further, but hardly use it: 16 pixels were as good
 (tests/inference/test_tiling.py)."""
 
 TILE = 256
-"""Default side of a tile's core."""
+"""Default side of a tile's core in pixels of the input."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to compute.
-
-    Attributes:
-        device: where.
-        tile: side of the part computed at once, in pixels of the input, without the margin; an image no larger than
-            this on both sides is computed whole.
-        half: half precision for the network's convolutions; the classical upscale stays in float32.
-        progress: called with 1 for each pass over a tile; `passes` says how many there will be.
-    """
+    """How to compute."""
 
     device: torch.device | str = "cpu"
+    """Device of the computation."""
     tile: int = TILE
+    """Side of the part that is computed at once, in pixels of the input, without the margin. An image of at most this
+    height and width is computed whole."""
     half: bool = False
+    """Whether the convolutions of the network run in half precision. The classical upscale stays in float32."""
     progress: Callable[[int], Any] = lambda _: None
+    """Called with 1 for each pass over a tile. `passes` gives the number of calls in advance."""
 
 
 def passes(net: nn.Module, picture: Picture, settings: Settings) -> int:
-    """How often `settings.progress` will be called for a picture."""
+    """Number of calls of `settings.progress` for a picture."""
     height, width = picture.colour.shape[:2]
     count = len(_tiles(net, max(height, MIN_SIDE), max(width, MIN_SIDE), settings.tile))
     return count * 2 if count > 1 and has_means(net) else count
@@ -56,13 +53,17 @@ def passes(net: nn.Module, picture: Picture, settings: Settings) -> int:
 def upscale_picture(net: nn.Module, scale: int, picture: Picture, settings: Settings) -> Picture:
     """Enlarge a picture: colours by the network, alpha by Magic Kernel Sharp 2021.
 
-    A grey picture goes through a network of three channels as three equal ones and stays grey; a network of one channel
-    takes each channel on its own. Colours of fully transparent pixels, which nobody sees and which are often black, are
-    replaced by their nearest visible neighbour's before they can bleed into the edge.
+    A network of three channels gets a grey picture as three equal channels, and the result is grey again. A network of
+    one channel computes each channel of a picture separately.
+
+    The colours of fully transparent pixels are invisible and often black. Each is replaced by the colour of the nearest
+    visible pixel, so that it does not bleed into the edge.
 
     Args:
-        net: in evaluation mode, on `settings.device`, with the attribute `in_chans` 1 or 3.
-        scale: its enlargement.
+        net: A network in evaluation mode, on `settings.device`, with the attribute `in_chans` 1 or 3.
+        scale: Enlargement of the network.
+        picture: The picture.
+        settings: How to compute.
 
     Raises:
         ValueError: `in_chans` is neither 1 nor 3.
@@ -90,7 +91,11 @@ def upscale_picture(net: nn.Module, scale: int, picture: Picture, settings: Sett
 
 
 def upscale_batch(net: nn.Module, scale: int, batch: NDArray[Any], settings: Settings) -> NDArray[Any]:
-    """Enlarge (B, C, H, W) of uint8 or uint16 tile by tile; the result, of the same type, is rounded and clipped."""
+    """Enlarge images (B, C, H, W) of uint8 or uint16 tile by tile.
+
+    Returns:
+        Images (B, C, s H, s W) of the same type, rounded and clipped.
+    """
     height, width = batch.shape[2:]
     short = (max(MIN_SIDE - height, 0), max(MIN_SIDE - width, 0))
     batch = np.pad(batch, ((0, 0), (0, 0), (0, short[0]), (0, short[1])), mode="edge")
@@ -124,7 +129,7 @@ def _run(net: nn.Module, part: Tensor, settings: Settings) -> Tensor:
             result = net(part).float()
         if result.isfinite().all():
             return result
-        # What overflows half precision is computed again with a longer exponent.
+        # After an overflow of half precision the part is computed again without it.
     return net(part)
 
 
@@ -133,7 +138,7 @@ def _tiles(net: nn.Module, height: int, width: int, tile: int) -> list[Tile]:
 
 
 def _hidden_colours_filled(colour: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
-    """Colours of fully transparent pixels replaced by those of the nearest pixel that is not."""
+    """Replace the colours of fully transparent pixels by the colour of the nearest pixel that is not transparent."""
     hidden = alpha == 0
     if not hidden.any() or hidden.all():
         return colour

@@ -1,11 +1,11 @@
-"""What a network takes from the image as a whole, made the same for every tile.
+"""Gives every tile the same values of the parts that use the whole image.
 
-Two parts of ParagonSR2 look at all of an image: the content gain, which follows from the input alone, and squeeze and
-excite (sizes m, l and xl, tier pro), which takes means of features. Computed per tile, both would step at every seam.
+Two parts of ParagonSR2 use the whole image. The content gain follows from the input alone. Squeeze and excite (sizes m,
+l, xl and tier pro) takes means of features. If each tile had its own values, every seam would be visible as a step.
 
-- The content gain is computed once, from the whole input: exact.
-- The means are collected in a first pass over the tiles, then given to every tile in a second. In the first, a tile's
-  features still follow from the tile's own means further up the network, which is the one approximation.
+- The content gain is computed once, from the whole input. This is exact.
+- The means are collected in a first pass over the tiles. In a second pass every tile gets them. This has one
+  approximation: in the first pass the features of a tile depend on the tile's own means in earlier layers.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from .tiling import Tile
 
 
 def has_means(net: nn.Module) -> bool:
-    """Whether the network takes means over the whole image, so that tiles need a first pass."""
+    """Whether the network takes means over the whole image. Tiles then need a first pass."""
     return bool(_modulations(net))
 
 
@@ -37,7 +37,7 @@ def _mean_reader(modulation: ChannelModulation | ChannelAttention) -> nn.Module:
 
 @contextlib.contextmanager
 def content_gain_of(net: nn.Module, image: Tensor) -> Iterator[None]:
-    """Within the block every tile gets the content gain of `image`, the whole input (B, C, H, W)."""
+    """Within the `with` block every tile gets the content gain of `image`, the whole input (B, C, H, W)."""
     with contextlib.ExitStack() as stack:
         for module in net.modules():
             if isinstance(module, ContentGain):
@@ -49,12 +49,12 @@ def content_gain_of(net: nn.Module, image: Tensor) -> Iterator[None]:
 
 @contextlib.contextmanager
 def means_of(net: nn.Module, tiles: Sequence[Tile], run: Callable[[Tile], Any]) -> Iterator[None]:
-    """Within the block every tile gets the whole image's means.
+    """Within the `with` block every tile gets the means of the whole image.
 
     Args:
-        net: the network.
-        tiles: of the image; their cores cover it once.
-        run: runs the network on a tile's box; not called where the network takes no means.
+        net: The network.
+        tiles: The tiles of the image. Their cores cover it once.
+        run: Runs the network on the box of a tile. It is not called if the network takes no means.
     """
     modulations = _modulations(net)
     if not modulations:

@@ -1,4 +1,4 @@
-"""ParagonSR2 networks: eight sizes, the four released tiers, and telling which of them a checkpoint is for.
+"""ParagonSR2 networks: the eight sizes, the four released tiers, and the detection of a checkpoint's network.
 
 Imports torch and `paragon_plugin.ops` only.
 """

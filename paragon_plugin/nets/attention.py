@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 
 class ChannelRMSNorm(nn.Module):
-    """Root-mean-square normalisation of each token: ``weight * x / sqrt(mean_c(x^2) + 1e-6)``.
+    """Root-mean-square normalisation of each token: `weight * x / sqrt(mean_c(x^2) + 1e-6)`.
 
-    (..., C) -> (..., C); mean and root in float32. (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.)
+    (..., C) -> (..., C). Mean and root are computed at least in float32. Source: Zhang and Sennrich, "Root Mean Square
+    Layer Normalization", 2019.
     """
 
     def __init__(self, channels: int) -> None:
@@ -29,22 +30,23 @@ class ChannelRMSNorm(nn.Module):
 class WindowAttention(nn.Module):
     """Multi-head self-attention within square windows of RMS-normalised tokens, residual with a per-channel scale.
 
-    (B, C, H, W) -> (B, C, H, W), any H and W: ``x + gamma * proj(attention(rms_norm(x)))``. Shifted windows (Liu et
-    al., "Swin Transformer", 2021) let pixels on both sides of a window's border meet. Instead of rolling the image
-    around, the grid of windows is moved to start half a window outside the image; places outside it, there and where
-    the last windows end, are masked out as keys. Nothing wraps around, and every window holds at least one pixel, so
-    no softmax runs over nothing.
+    (B, C, H, W) -> (B, C, H, W), any H and W: `x + gamma * proj(attention(rms_norm(x)))`.
 
-    Windows are gathered by index rather than padded and reshaped: the sizes in between are then plain functions of H
-    and W, and one exported graph serves all of them (from 9 on; at 8 the grid is a single window, which is a graph of
-    its own).
+    Shifted windows connect the pixels on both sides of a window's border (Liu et al., "Swin Transformer", 2021). The
+    image is not rolled. Instead the grid of windows starts half a window outside the image. Places outside the image,
+    before its start and after its end, are masked out as keys. So nothing wraps around. Every window contains at least
+    one pixel, so no softmax has only masked keys.
+
+    Windows are gathered by index, without padding and reshaping. Every intermediate size is then a plain function of H
+    and W, so one exported graph serves all sizes from 9 on. At size 8 the grid is a single window, which needs a graph
+    of its own.
 
     Args:
         channels: C.
-        heads: divides C.
-        window: side of a window in pixels, even.
-        shifted: move the grid by half a window.
-        gamma: initial scale.
+        heads: Number of heads, a divisor of C.
+        window: Side of a window in pixels, even.
+        shifted: Whether the grid is moved by half a window.
+        gamma: Initial scale of the residual.
     """
 
     def __init__(self, channels: int, heads: int, *, window: int = 8, shifted: bool = False, gamma: float) -> None:
@@ -80,7 +82,7 @@ class WindowAttention(nn.Module):
         return torch.addcmul(x_BHWC, self.gamma.to(x_BHWC.dtype), out.to(x_BHWC.dtype)).permute(0, 3, 1, 2)
 
     def _grid(self, size: int, device: torch.device) -> Tensor:
-        """(windows, window) positions along an axis of `size` pixels; the outermost may lie outside."""
+        """Positions (windows, window) along an axis of `size` pixels. The outermost may be outside the image."""
         count = (size + self.lead + self.window - 1) // self.window
         starts = torch.arange(count, device=device) * self.window - self.lead
         return starts.unsqueeze(1) + torch.arange(self.window, device=device)

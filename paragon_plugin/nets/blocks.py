@@ -8,17 +8,22 @@ from torch import Tensor, nn
 from .attention import WindowAttention
 from .layers import ChannelModulation, MultiScaleContext, ScaledConv2d
 
-# ReLU family throughout: run in place it costs a third of GELU on a CPU at the same PSNR. Slightly leaky where a whole
-# stream of features passes through it, so that no channel can die.
+# All activations are of the ReLU family: in place, a ReLU takes a third of the time of GELU on a CPU, at the same PSNR.
+# It is leaky where a whole stream of features passes through it, so that no channel can die.
 SLOPE = 0.1
+"""Slope of the leaky ReLUs for negative values."""
 
 
 def dense(channels: int, keep_variance: bool) -> nn.Conv2d:
     """A 3x3 convolution for the steps without a skip.
 
-    With `keep_variance` its weights keep the variance of a leaky ReLU's output (He et al., 2015); else they start 2.4
-    times smaller, as PyTorch's do. A short chain trains a little better from the smaller ones, through a long one
-    nothing would come.
+    A short chain of convolutions trains slightly better from small weights. Through a long chain with small weights no
+    signal would pass.
+
+    Args:
+        channels: Channels of input and output.
+        keep_variance: Whether the initial weights keep the variance of a leaky ReLU's output (He et al., 2015). Else
+            they start 2.4 times smaller, which is PyTorch's default.
     """
     conv = nn.Conv2d(channels, channels, 3, padding=1)
     if keep_variance:
@@ -27,27 +32,27 @@ def dense(channels: int, keep_variance: bool) -> nn.Conv2d:
 
 
 class ParagonBlock(nn.Module):
-    """Context, optional attention, expansion, optional 3x3 mix, each residual. (B, C, H, W) -> (B, C, H, W).
+    """Context, optional attention, expansion, optional 3x3 mix. (B, C, H, W) -> (B, C, H, W).
 
-    ::
+    The steps, all residual except the mix:
 
         x = x + gamma * context(x)                      3x3, 1xK, Kx1 depthwise on an eighth of the channels each
-        x = x + gamma * attention(norm(x))              with `shift` given
+        x = x + gamma * attention(norm(x))              if `shift` is not None
         x = x + gamma * project(modulation(relu(depthwise(expand(x)))))
-        x = mix(leaky_relu(x))                          with `mix`; dense 3x3, the only step without a skip
+        x = mix(leaky_relu(x))                          if `mix`; a dense 3x3 convolution
 
-    A dense 3x3 convolution is what a CPU runs closest to its peak: some of them buy more PSNR per millisecond than a
+    A CPU runs dense 3x3 convolutions closest to its peak speed. Some of them give more PSNR per millisecond than a
     wider expansion or more blocks.
 
     Args:
         channels: C.
-        hidden: channels between expansion and projection.
+        hidden: Channels between expansion and projection.
         band: K of the context.
-        gamma: initial scale of the residuals.
-        mix: end in a dense convolution.
-        keep_variance: see `dense`.
-        modulation: squeeze and excite on the hidden channels.
-        shift: None for no attention, else whether its windows are shifted.
+        gamma: Initial scale of the residuals.
+        mix: Whether the block ends in a dense convolution.
+        keep_variance: See `dense`.
+        modulation: Whether squeeze and excite works on the hidden channels.
+        shift: Whether the windows of the attention are shifted. None for no attention.
     """
 
     def __init__(
@@ -67,7 +72,8 @@ class ParagonBlock(nn.Module):
         self.attention = None
         if shift is not None:
             self.attention = WindowAttention(channels, max(1, channels // 16), shifted=shift, gamma=gamma)
-        # Without bias, the zeros around the image stay zeros for the depthwise convolution, which has one.
+        # Without a bias here, the zeros around the image are zeros for the depthwise convolution too. That one has a
+        # bias.
         self.expand = nn.Conv2d(channels, hidden, 1, bias=False)
         self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
         self.modulation = ChannelModulation(hidden) if modulation else None
@@ -81,8 +87,8 @@ class ParagonBlock(nn.Module):
         hidden = F.relu(self.depthwise(self.expand(x)), inplace=True)
         if self.modulation is not None:
             hidden = self.modulation(hidden)
-        # In place wherever a convolution has just made the features: its gradient does not need them, and fresh memory
-        # costs more than the sum.
+        # In place where a convolution has just computed the features: its gradient does not need them, and new memory
+        # costs more time than the sum.
         x = self.project(hidden).add_(x)
         if self.mix is not None:
             x = self.mix(F.leaky_relu(x, SLOPE, inplace=True))
@@ -90,19 +96,20 @@ class ParagonBlock(nn.Module):
 
 
 class ResidualGroup(nn.Module):
-    """Blocks and closing dense 3x3 convolutions with a skip around them all. (B, C, H, W) -> (B, C, H, W).
+    """Blocks, then dense 3x3 convolutions, with a skip around all of them. (B, C, H, W) -> (B, C, H, W).
 
-    ::
+    The steps:
 
-        y = blocks(x);  y = conv(leaky_relu(y))         `closing` times
+        y = blocks(x)
+        y = conv(leaky_relu(y))                         `closing` times
         x + gamma * y
 
     Args:
-        blocks: run in sequence.
+        blocks: The blocks, in order.
         channels: C.
-        closing: number of convolutions, >= 1.
-        gamma: initial scale of the residual.
-        keep_variance: see `dense`.
+        closing: Number of convolutions, >= 1.
+        gamma: Initial scale of the residual.
+        keep_variance: See `dense`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which of our networks a checkpoint is for, from the names and shapes of its tensors alone."""
+"""Finds the network that a checkpoint is for, from the names and shapes of its tensors alone."""
 
 from __future__ import annotations
 
@@ -18,40 +18,37 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Detected:
-    """A network that a state dict loads into strictly.
-
-    Attributes:
-        registered_name: `paragonsr2_<size>` or `paragonsr2_<tier>`.
-        scale: 1, 2, 3, 4 or 8.
-        options: every option of the network that its tensors show.
-    """
+    """A network that a state dict loads into strictly."""
 
     registered_name: str
+    """`paragonsr2_<size>` or `paragonsr2_<tier>`."""
     scale: int
+    """Enlargement: 1, 2, 3, 4 or 8."""
     options: dict[str, Any]
+    """Every option of the network that its tensors show."""
 
 
 def detect(state_dict: Mapping[str, Tensor]) -> Detected:
     """Recognise the eight sizes and the four released tiers.
 
-    The network is told by its width and the kinds of its layers, then built without memory and compared tensor by
-    tensor: what is returned loads strictly.
+    The width and the kinds of layers show which network it is. This network is then built without memory and compared
+    with the checkpoint tensor by tensor. So the result always loads strictly.
 
-    What the tensors do not show is left out of the options, so that building takes the default; a checkpoint made with
-    another value gives another image unless it is given again:
+    Some options do not show in the tensors. They are left out of the result, and building then takes their defaults. A
+    checkpoint that was trained with a different value needs that value given again, else its image changes:
 
-    - sizes: `upsampler_alpha` (1.2). The taps of the fixed kernel are not saved. With the learnable kernel the learnt
-      strength is, but not the value its bounds are centred on, which is `upsampler_alpha` too.
-    - tiers: `upsampler_alpha` (with the released base the tier's, 0.3, 0.0, 0.4 or 0.4; else 1.2) and `window_size`
-      (16). The saved taps of the released base are those before blending.
+    - Sizes: `upsampler_alpha` (default 1.2). The taps of the fixed kernel are not saved. The learnable kernel saves its
+      learnt strength, but not the centre of its bounds, which is also `upsampler_alpha`.
+    - Tiers: `upsampler_alpha` (default 0.3, 0.0, 0.4, 0.4 for realtime, stream, photo, pro with the released base, else
+      1.2) and `window_size` (default 16). The saved taps of the released base are the taps before blending.
 
-    `detail_gain` and `use_checkpointing` change nothing once the weights are loaded.
+    `detail_gain` and `use_checkpointing` are left out too. They have no effect after the weights are loaded.
 
     Args:
-        state_dict: names and tensors of the network itself, without a prefix or a surrounding `params`.
+        state_dict: Names and tensors of the network itself, without a prefix or a surrounding `params`.
 
     Raises:
-        ValueError: not one of ours; says what was seen.
+        ValueError: The checkpoint fits none of our networks. The message says what was found.
     """
     shapes = {str(key): tuple(getattr(value, "shape", ())) for key, value in state_dict.items()}
     first = shapes.get("conv_in.weight", ())
@@ -73,7 +70,7 @@ def _detect_size(shapes: Shapes) -> Detected:
 
 
 def _detect_tier(shapes: Shapes) -> Detected:
-    # Two tiers are of one width; only pro has a token dictionary.
+    # Photo and pro have the same width; only pro has a token dictionary.
     other = "photo" if any(".token_ca." in key for key in shapes) else "pro"
     widths = {row.features: name for name, row in TIERS.items() if name != other}
     channels, name = _by_width(widths, shapes, "released tier")
@@ -88,7 +85,7 @@ def _detect_tier(shapes: Shapes) -> Detected:
 
 
 def _by_width(names: dict[int, str], shapes: Shapes, kind: str) -> tuple[int, str]:
-    """Input channels, and the network of that many features."""
+    """The number of input channels, and the name of the network with the checkpoint's number of features."""
     features, channels = shapes["conv_in.weight"][:2]
     if features not in names:
         raise ValueError(f"no {kind} of ParagonSR2 has the {features} features of this checkpoint's conv_in.weight")
@@ -96,7 +93,7 @@ def _by_width(names: dict[int, str], shapes: Shapes, kind: str) -> tuple[int, st
 
 
 def _scale(name: str, shapes: Shapes, channels: int) -> int:
-    """The s of a convolution to s^2 times as many channels."""
+    """The scale s of a convolution with `channels` s^2 output channels."""
     for scale in SCALES:
         if shapes[name][:1] == (channels * scale**2,):
             return scale
@@ -122,7 +119,7 @@ def _verified(
 
 
 def _names(keys: Iterable[str]) -> str:
-    """The first few in order, and how many more."""
+    """The first four names in sorted order, and the number of the rest."""
     names = sorted(keys)
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return ", ".join(names[:4]) + more if names else "nothing"

@@ -1,4 +1,4 @@
-"""Convolutional layers the ParagonSR2 block is made of.
+"""Convolutional layers of the ParagonSR2 block.
 
 Shape suffixes: B batch, C channels, H and W size.
 """
@@ -11,16 +11,19 @@ from torch import Tensor, nn
 
 
 class ScaledConv2d(nn.Conv2d):
-    """A convolution, zero-padded to keep the size, with a learnt scale per output channel: ``gamma * conv(x)``.
+    """A convolution, zero-padded to keep the size, with a learnt scale per output channel: `gamma * conv(x)`.
 
-    The branch of a residual: a small initial gamma keeps a deep stack close to the identity, which is what makes 80
-    blocks trainable without normalisation (LayerScale: Touvron et al., "Going deeper with Image Transformers", 2021).
-    Passes over the image cost a CPU more than arithmetic, so gamma multiplies the weights instead of the features.
+    It is the branch of a residual. A small initial gamma keeps a deep stack close to the identity, so 80 blocks train
+    without normalisation (LayerScale: Touvron et al., "Going deeper with Image Transformers", 2021). Gamma multiplies
+    the weights, not the features, because on a CPU a pass over the image costs more than arithmetic.
 
     Args:
-        in_channels, out_channels, groups, bias: as `nn.Conv2d`.
-        kernel_size: height and width, odd.
-        gamma: initial scale.
+        in_channels: The same as for `nn.Conv2d`.
+        out_channels: The same as for `nn.Conv2d`.
+        kernel_size: Height and width, odd.
+        gamma: Initial scale.
+        groups: The same as for `nn.Conv2d`.
+        bias: The same as for `nn.Conv2d`.
     """
 
     def __init__(
@@ -34,7 +37,9 @@ class ScaledConv2d(nn.Conv2d):
         bias: bool = True,
     ) -> None:
         padding = (kernel_size[0] // 2, kernel_size[1] // 2)
-        super().__init__(in_channels, out_channels, kernel_size, padding=padding, groups=groups, bias=bias)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            in_channels, out_channels, kernel_size, padding=padding, groups=groups, bias=bias
+        )
         self.gamma = nn.Parameter(torch.full((out_channels,), gamma))
 
     def forward(self, input: Tensor) -> Tensor:
@@ -45,13 +50,13 @@ class ScaledConv2d(nn.Conv2d):
 class MultiScaleContext(nn.Module):
     """Depthwise context at several scales, residual: 3x3, 1xK and Kx1 on an eighth of the channels each.
 
-    (B, C, H, W) -> (B, C, H, W). The other five eighths pass unchanged. The crossed bands reach as far as K x K taps
-    for the price of 2 K, and leaving most channels alone costs little quality (Yu et al., "InceptionNeXt", 2023).
+    (B, C, H, W) -> (B, C, H, W). Five eighths of the channels pass unchanged, which costs little quality. The two
+    crossed bands have the reach of K x K taps at the cost of 2 K taps. Source: Yu et al., "InceptionNeXt", 2023.
 
     Args:
-        channels: C >= 4; an eighth is rounded up.
+        channels: C >= 4. An eighth is rounded up.
         band: K, odd.
-        gamma: initial scale of the residuals.
+        gamma: Initial scale of the residuals.
     """
 
     def __init__(self, channels: int, band: int, gamma: float) -> None:
@@ -64,7 +69,7 @@ class MultiScaleContext(nn.Module):
         self.column = ScaledConv2d(part, part, (band, 1), groups=part, gamma=gamma)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Adding to slices of a copy takes two thirds of the time of concatenating the parts.
+        # A sum into slices of a copy takes two thirds of the time of a concatenation.
         out = x.clone()
         for start, conv in zip(self.starts, (self.square, self.row, self.column), strict=True):
             out.narrow(1, start, self.part).add_(conv(x.narrow(1, start, self.part)))
@@ -72,10 +77,10 @@ class MultiScaleContext(nn.Module):
 
 
 class ChannelModulation(nn.Module):
-    """Squeeze and excite: every channel times ``2 sigmoid(MLP(mean over the image))``, so 1 for a response of 0.
+    """Squeeze and excite: every channel times `2 sigmoid(MLP(mean over the image))`.
 
-    (B, C, H, W) -> (B, C, H, W). (Hu et al., "Squeeze-and-Excitation Networks", 2018.) The mean is over whatever
-    image is given: a tile of an image is modulated by the tile's mean.
+    (B, C, H, W) -> (B, C, H, W). The factor is 1 where the MLP gives 0. The mean is over the whole input. So a tile of
+    an image is modulated by its own mean. Source: Hu et al., "Squeeze-and-Excitation Networks", 2018.
     """
 
     def __init__(self, channels: int, reduction: int = 8) -> None:
@@ -92,9 +97,10 @@ class ChannelModulation(nn.Module):
 def sub_pixel(x: Tensor, scale: int) -> Tensor:
     """`torch.nn.functional.pixel_shuffle`: (B, C s^2, H, W) -> (B, C, s H, s W).
 
-    At s = 2 and channels last, stacking columns and then moving whole rows takes half the time on a CPU; that is a
-    twentieth of all of the smallest network. From s = 3 the library's is faster. (Shi et al., "Real-Time Single Image
-    and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network", 2016.)
+    At s = 2 the columns are stacked, then whole rows are moved. On a CPU with channels last this takes half the time of
+    the library's function, which saves a twentieth of the smallest network's time. From s = 3 on the library's function
+    is faster. Source: Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
+    Convolutional Neural Network", 2016.
     """
     if scale != 2:
         return F.pixel_shuffle(x, scale)

@@ -21,62 +21,62 @@ from .tiers import TIERS, TierRow
 __all__ = ["BASES", "BLOCKS", "TIERS", "ReleasedParagonSR2", "TierRow", "build_released"]
 
 BASES = ("magic_kernel_sharp", "released")
-"""Classical upscales a tier can stand on."""
+"""Classical upscales that a tier can have as its base."""
 
 MAGIC_KERNEL_ALPHA = 1.2
-"""Default sharpening of the base `magic_kernel_sharp`, as of the eight sizes."""
+"""Default sharpening of the base `magic_kernel_sharp`, the same as for the eight sizes."""
 
 BLOCKS: dict[str, Callable[[int, float, int | None], nn.Module]] = {
-    "nano": lambda channels, gamma, window: NanoBlock(channels, gamma=gamma),
-    "stream": lambda channels, gamma, window: StreamBlock(channels, gamma=gamma),
+    "nano": lambda channels, gamma, _: NanoBlock(channels, gamma=gamma),
+    "stream": lambda channels, gamma, _: StreamBlock(channels, gamma=gamma),
     "photo": lambda channels, gamma, window: PhotoBlock(channels, gamma=gamma, window=window),
     "pro": lambda channels, gamma, window: ProBlock(channels, gamma=gamma, window=window),
 }
-"""Builds a block from its channels, the initial scale of its residuals, and the side of its windows or None."""
+"""Builders of the blocks, from channels, initial scale of the residuals, and side of the windows or None."""
 
 ATTENDING = ("photo", "pro")
-"""The blocks with window attention."""
+"""Keys of the blocks with window attention."""
 
 
 class ReleasedParagonSR2(nn.Module):
-    """Dual-path super-resolution of the released tiers: ``out = base(x) + detail_gain * detail(x)``.
+    """Dual-path super-resolution of the released tiers: `out = base(x) + detail_gain * detail(x)`.
 
-    (B, in_chans, H, W) in [0, 1] -> (B, in_chans, s H, s W), H and W >= 8; the output is not clamped. ::
+    (B, in_chans, H, W) in [0, 1] -> (B, in_chans, s H, s W), H and W >= 8. The output is not clamped.
 
         features = conv_in(x)                                                      (B, F, H, W)
         features = (1 - alpha) * features + alpha * prev_feat                      video, with `prev_feat`
         detail = conv_out(pixel_shuffle(up(conv_mid(body(features)))))
 
-    The network stands on one of two bases. A fresh one stands on Magic Kernel Sharp 2021, the better upscale; its
-    checkpoints have no keys `base.*`. A released checkpoint brings its own kernels under `base.*`, and was trained on
-    top of them: loading one replaces the base by `ReleasedBase`, from then on part of the state. So the same option
-    block trains from scratch, fine-tunes, resumes either, and loads every checkpoint strictly. With `base` given the
-    base is that one always, and strict loading refuses a checkpoint of the other.
+    A network has one of two bases. A new network has Magic Kernel Sharp 2021, which is the better upscale. Its
+    checkpoints have no keys `base.*`. A released checkpoint contains its own kernels under `base.*` and was trained
+    with them. So loading it replaces the base by `ReleasedBase`, which is part of the state from then on. The same
+    option block therefore trains from scratch, fine-tunes, resumes both kinds, and loads every checkpoint strictly. If
+    `base` is given, the base never changes, and strict loading refuses a checkpoint with the other base.
+
+    The arguments `tier`, `scale`, `window_size`, `use_checkpointing`, `export_safe` and `in_chans` are kept as
+    attributes.
 
     Args:
-        tier: a key of `TIERS`.
+        tier: A key of `TIERS`.
         scale: 1, 2, 3, 4 or 8.
-        upsampler_alpha: sharpening of the base, 0 to 2; None takes 1.2 for Magic Kernel Sharp, the tier's for the
-            released base. Checkpoints do not carry it: one made with another value needs it given.
-        detail_gain: initial value of the learnable factor, in (0, 10]; None takes the tier's.
-        window_size: side of the attention windows of photo and pro, >= 2. Checkpoints do not carry it.
-        use_checkpointing: compute each block again in the backward pass instead of keeping its features.
-        export_safe: build photo and pro without window attention, nor any parameters of it.
-        base: "magic_kernel_sharp", "released", or None as said above.
-        in_chans: channels of input and output, >= 1.
-
-    Attributes:
-        tier, scale, detail_gain, window_size, use_checkpointing, export_safe, in_chans: the arguments, defaults
-            resolved; `detail_gain` is the parameter itself.
-        upsampler_alpha: sharpening of the base in use.
-        base: the base path alone, a module.
+        upsampler_alpha: Sharpening of the base, 0 to 2. None takes 1.2 for Magic Kernel Sharp 2021, and the value of
+            the tier for the released base. It is not in a checkpoint. A checkpoint that was trained with another value
+            needs that value given here.
+        detail_gain: Initial value of the learnable factor, in (0, 10]. None takes the default of the tier.
+        window_size: Side of the attention windows of photo and pro in pixels, >= 2. It is not in a checkpoint.
+        use_checkpointing: Whether each block is computed again in the backward pass. Its features are then not kept.
+        export_safe: Whether photo and pro are built without window attention and its parameters.
+        base: "magic_kernel_sharp", "released", or None for the rule above.
+        in_chans: Channels of input and output, >= 1.
 
     Raises:
-        ValueError: unknown `tier`, unsupported `scale`, an option of the wrong type or out of range; in forward, an
-            input or `prev_feat` of the wrong rank, type, number of channels or size, `alpha` outside 0 to 1.
+        ValueError: `tier` is unknown, `scale` is not supported, or an option has the wrong type or is out of range. In
+            `forward`: the input or `prev_feat` has the wrong rank, type, number of channels or size, or `alpha` is
+            outside 0 to 1.
     """
 
     base: nn.Module
+    """The base path alone, a module."""
 
     def __init__(
         self,
@@ -114,6 +114,7 @@ class ReleasedParagonSR2(nn.Module):
         self.detail_gain = nn.Parameter(
             torch.tensor(check_gain(row.detail_gain if detail_gain is None else detail_gain))
         )
+        """The learnable factor on the detail, a parameter."""
 
     @property
     def upsampler_alpha(self) -> float:
@@ -128,13 +129,13 @@ class ReleasedParagonSR2(nn.Module):
         return MagicKernelSharp2021Upsample(self.scale, MAGIC_KERNEL_ALPHA if given is None else given)
 
     def _group(self, row: TierRow, group: int) -> BlockSequence:
-        # As in the eight sizes: bounds the growth of the features for any depth.
+        # As in the eight sizes, this bounds the growth of the features for any depth.
         gamma = (row.groups * row.blocks) ** -0.5
         blocks = [BLOCKS[row.block](row.features, gamma, self._window) for _ in range(row.blocks)]
         return BlockSequence(blocks, first=group * row.blocks, use_checkpointing=self.use_checkpointing)
 
     def _windows(self, features_BCHW: Tensor) -> tuple[Windows, Windows] | None:
-        """Where the blocks attend: unshifted and shifted by half a window. One cut serves all blocks."""
+        """The windows of attention, unshifted and shifted by half a window, for all blocks. None without attention."""
         if self._window is None:
             return None
         cut = partial(cyclic_windows, *features_BCHW.shape[2:], self._window, device=features_BCHW.device)
@@ -151,16 +152,16 @@ class ReleasedParagonSR2(nn.Module):
         """Upscale a batch of images or, frame by frame, a video.
 
         Args:
-            x: (B, in_chans, H, W).
-            prev_feat: features of the previous frame, (B, F, H, W), as `feature_tap` returned them.
-            alpha: how much of `prev_feat` to blend in, 0 (nothing) to 1.
-            feature_tap: also return this frame's features, after blending.
+            x: Images (B, in_chans, H, W).
+            prev_feat: Features (B, F, H, W) of the previous frame, as returned with `feature_tap`.
+            alpha: Weight of `prev_feat` in the blend, 0 (nothing) to 1.
+            feature_tap: Whether the features of this frame, after blending, are returned too.
 
         Returns:
-            (B, in_chans, s H, s W), or with `feature_tap` a pair of it and (B, F, H, W).
+            Images (B, in_chans, s H, s W). With `feature_tap` a pair: these images and features (B, F, H, W).
         """
         check_input(x, self.in_chans)
-        # Channels last is worth a factor of 5 to 15 to depthwise convolutions on a CPU; it spreads from here.
+        # Depthwise convolutions on a CPU are 5 to 15 times faster in channels last. All later layers keep the layout.
         features = self.conv_in(x.contiguous(memory_format=torch.channels_last))
         if prev_feat is not None:
             _check_video(features, prev_feat, alpha)
@@ -175,30 +176,33 @@ class ReleasedParagonSR2(nn.Module):
         return (out, features) if feature_tap else out
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        # The children are loaded after this, and then find the base that the checkpoint is for.
+        # The child modules are loaded after this call, so the base must already be the one of the checkpoint.
         brings_base = any(key.startswith(f"{prefix}base.") for key in state_dict)
         if brings_base and self._fixed_base is None and not isinstance(self.base, ReleasedBase):
             self.base = self._base("released").to(self.detail_gain.device)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+        super()._load_from_state_dict(  # pyright: ignore[reportUnknownMemberType]
+            state_dict, prefix, *args, **kwargs
+        )
 
 
 def build_released(tier: str, *, scale: int, **options: Any) -> ReleasedParagonSR2:
     """Build one of the four released tiers.
 
     Args:
-        tier: realtime, stream, photo or pro.
+        tier: One of realtime, stream, photo, pro.
         scale: 1, 2, 3, 4 or 8.
-        options: those of `ReleasedParagonSR2`.
+        options: Options of `ReleasedParagonSR2`.
 
     Raises:
-        ValueError: an option that does not exist, named together with those that do; else as `ReleasedParagonSR2`.
+        ValueError: An option does not exist, and the message names all that do. Also the errors of
+            `ReleasedParagonSR2`.
     """
     known = [name for name in inspect.signature(ReleasedParagonSR2).parameters if name not in ("tier", "scale")]
     refuse_unknown_options(options, known)
     return ReleasedParagonSR2(tier, scale=scale, **options)
 
 
-def _tier_row(tier: str) -> TierRow:
+def _tier_row(tier: object) -> TierRow:
     if not isinstance(tier, str) or tier not in TIERS:
         raise ValueError(f"unknown tier {tier!r}{near_miss(tier, list(TIERS))}; valid ones: {', '.join(TIERS)}")
     return TIERS[tier]

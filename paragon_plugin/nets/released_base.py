@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from ..ops.magic_kernel import check_alpha, check_image, check_scale, compute_dtype
 
 SHARP_TAPS = tuple(n / 32 for n in (-1, 0, 9, 16, 9, 0, -1))
-"""The released "sharpening" filter: a half-band low-pass, not Magic Kernel Sharp 2021."""
+"""Taps of the released "sharpening" filter. It is a half-band low-pass, not Magic Kernel Sharp 2021."""
 
 BLUR_TAPS = tuple(n / 16 for n in (1, 4, 6, 4, 1))
+"""Taps of the released blur."""
 
 
 class _Taps(nn.Module):
-    """Holds one filter under the key `weight`, as a convolution would, but never trained."""
+    """One filter under the key `weight`, as in a convolution, but never trained."""
 
     weight: Tensor
 
@@ -28,10 +29,11 @@ class _Taps(nn.Module):
 
 
 class SeparableTaps(nn.Module):
-    """The taps of a separable filter under the released keys: `kernel` (K,), `h.weight` (C, 1, 1, K), `v.weight`.
+    """The taps of a separable filter under the released keys.
 
-    The two weights are what is applied, per channel; `kernel` is their origin and only kept. All are buffers: they
-    come from the checkpoint, go into it, and no optimizer sees them.
+    The keys are `kernel` (K,), `h.weight` (C, 1, 1, K) and `v.weight` (C, 1, K, 1). The two weights are applied per
+    channel. `kernel` is their origin and is only kept. All three are buffers: they are loaded from a checkpoint and
+    saved into it, and no optimizer sees them.
     """
 
     kernel: Tensor
@@ -44,12 +46,12 @@ class SeparableTaps(nn.Module):
         self.v = _Taps(kernel.view(1, 1, -1, 1).repeat(channels, 1, 1, 1))
 
     def taps(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """(C, K) taps along rows and along columns."""
+        """Taps (C, K) along rows, and taps (C, K) along columns."""
         return self.h.weight.flatten(1).to(dtype), self.v.weight.flatten(1).to(dtype)
 
 
 def filter_axis(x_BCHW: Tensor, taps_CK: Tensor, dim: int) -> Tensor:
-    """Correlate one axis with each channel's taps; it gets K - 1 shorter."""
+    """Correlate one axis with the taps of each channel. The axis gets K - 1 shorter."""
     size = x_BCHW.shape[dim] - taps_CK.shape[1] + 1
     first, *rest = taps_CK.view(*taps_CK.shape, 1, 1).unbind(1)
     y = x_BCHW.narrow(dim, 0, size) * first
@@ -59,18 +61,18 @@ def filter_axis(x_BCHW: Tensor, taps_CK: Tensor, dim: int) -> Tensor:
 
 
 def blur_reach(scale: int) -> int:
-    """How many low-resolution pixels to either side a 5-tap filter sees after nearest-neighbour enlargement."""
+    """Reach of a 5-tap filter after nearest-neighbour enlargement, in low-resolution pixels to each side."""
     return -(-2 // scale)
 
 
 def blur_phases(taps_CK: Tensor, scale: int) -> Tensor:
     """Nearest-neighbour enlargement and a 5-tap filter as S filters on the low-resolution grid: (C, 5) -> (C, S, J).
 
-    Tap i of high-resolution pixel s k + p lands in low-resolution pixel ``k + floor((p + i - 2) / s)``, so phase p
-    adds up the taps that share one. J = 2 `blur_reach` + 1.
+    Tap i of high-resolution pixel s k + p reads low-resolution pixel `k + floor((p + i - 2) / s)`. So phase p adds up
+    the taps that read the same pixel. J = 2 * blur_reach(s) + 1.
     """
     reach = blur_reach(scale)
-    rows = []
+    rows: list[Tensor] = []
     for p in range(scale):
         lands = [(p + i - 2) // scale + reach for i in range(taps_CK.shape[1])]
         columns = [
@@ -82,25 +84,28 @@ def blur_phases(taps_CK: Tensor, scale: int) -> Tensor:
 
 
 class ReleasedBase(nn.Module):
-    """The released tiers' base: sharpen, enlarge to the nearest neighbour, blur; zeros beyond every border.
+    """The base of the released tiers: sharpen, enlarge to the nearest neighbour, blur, with zeros outside the image.
 
-    (B, C, H, W) -> (B, C, s H, s W)::
+    (B, C, H, W) -> (B, C, s H, s W):
 
-        y = x + alpha * (sharp(x) - x)         with alpha > 0
+        y = x + alpha * (sharp(x) - x)         if alpha > 0
         blur(nearest(y, s))
 
-    The same numbers without an enlarged image before the end: after nearest-neighbour enlargement the blur has only s
-    distinct phases per axis, each a filter of 3 taps on the low-resolution grid (5 at s = 1), and the zeros around the
-    enlarged image are the enlarged zeros around the small one. A constant image darkens towards its borders; that is
-    how the checkpoints were trained. At s = 1 it is not the identity but sharpens and blurs, as the released code does.
+    It is computed without an enlarged image in between, and the numbers are the same. After nearest-neighbour
+    enlargement the blur has only s distinct phases per axis. Each phase is a filter of 3 taps (5 at s = 1) on the
+    low-resolution grid. The zeros around the enlarged image are the enlarged zeros around the small image.
+
+    A constant image gets darker towards its borders. The checkpoints were trained with this. At s = 1 the base is not
+    the identity: it sharpens and blurs, as the released code does.
 
     Args:
         channels: C.
         scale: 1, 2, 3, 4 or 8.
-        alpha: strength of `sharp`, 0 to 2. Not in a checkpoint.
+        alpha: Strength of `sharp`, 0 to 2. It is not in a checkpoint.
 
     Raises:
-        ValueError: unsupported `scale`, `alpha` out of range; in forward, not a floating-point batch of images.
+        ValueError: `scale` is not supported, or `alpha` is out of range. In `forward`: the input is not a
+            floating-point batch of images.
     """
 
     def __init__(self, channels: int, scale: int, alpha: float) -> None:
@@ -111,7 +116,7 @@ class ReleasedBase(nn.Module):
         self.blur = SeparableTaps(channels, BLUR_TAPS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, s H, s W); half and bfloat16 are computed in float32."""
+        """(B, C, H, W) -> (B, C, s H, s W). Half and bfloat16 are computed in float32."""
         check_image(x)
         y = x.to(compute_dtype(x.dtype))
         if self.alpha > 0:
@@ -124,7 +129,7 @@ class ReleasedBase(nn.Module):
         height, width = y_BCHW.shape[2:]
         rows_CSJ, columns_CSJ = (blur_phases(taps_CK, self.scale) for taps_CK in self.blur.taps(y_BCHW.dtype))
         y = F.pad(y_BCHW, (blur_reach(self.scale),) * 4)
-        # Along rows first: interleaving columns is the strided, slow part, and here it runs on s times fewer rows.
+        # Along rows first: interleaving columns is strided and slow, and at this point there are s times fewer rows.
         y = torch.stack([filter_axis(y, phase_CJ, 3) for phase_CJ in rows_CSJ.unbind(1)], dim=4)
         y = y.reshape(*y.shape[:3], self.scale * width)
         y = torch.stack([filter_axis(y, phase_CJ, 2) for phase_CJ in columns_CSJ.unbind(1)], dim=3)

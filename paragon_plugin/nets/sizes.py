@@ -7,43 +7,40 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SizeRow:
-    """One size.
-
-    Attributes:
-        features: channels of the body.
-        groups: residual groups.
-        blocks: blocks per group.
-        hidden: channels between a block's expansion and projection.
-        band: length of the long depthwise filters, odd.
-        detail_gain: default initial factor of the learnt detail.
-        mixes: how many blocks of a group, from the first, end in a dense 3x3 convolution.
-        closing: dense 3x3 convolutions at the end of a group.
-        modulation: squeeze and excite in every block.
-        use_attention: default of the option; window attention in the last block of every group.
-        use_content_aware: default of the option; one factor per image on the detail.
-    """
+    """One size."""
 
     features: int
+    """Channels of the body."""
     groups: int
+    """Number of residual groups."""
     blocks: int
+    """Blocks per group."""
     hidden: int
+    """Channels between expansion and projection of a block."""
     band: int
+    """Length of the long depthwise filters, odd."""
     detail_gain: float
+    """Default initial factor of the learnt detail."""
     mixes: int
+    """Number of blocks per group, counted from the first, that end in a dense 3x3 convolution."""
     closing: int
+    """Dense 3x3 convolutions at the end of a group."""
     modulation: bool
+    """Whether every block has squeeze and excite."""
     use_attention: bool
+    """Default of the option: window attention in the last block of every group."""
     use_content_aware: bool
+    """Default of the option: one factor per image on the detail."""
 
     @property
     def long_chain(self) -> bool:
-        """Whether a group has more than four dense convolutions, which need variance-preserving weights to start."""
+        """Whether a group has more than four dense convolutions. They need variance-preserving initial weights."""
         return self.mixes + self.closing > 4
 
 
-# Up to s, attention and modulation are off by default: they cost a tenth to a half of the time, which buys more PSNR
-# when spent on convolutions (s with attention takes 1.6 times as long). `hidden` is 1.2 (nano), 1.5 (micro, tiny), 1.8
-# (xs) or 2 times the features, at a whole number of vectors of 8 or 16 floats near that: a CPU computes whole ones.
+# Up to s, attention and modulation are off by default. They cost a tenth to a half of the time, and convolutions give
+# more PSNR for that time (s with attention takes 1.6 times as long). `hidden` is about 1.2 (nano), 1.5 (micro, tiny),
+# 1.8 (xs) or 2 times the features. It is rounded to whole vectors of 8 or 16 floats, because a CPU computes whole ones.
 # fmt: off
 SIZES: dict[str, SizeRow] = {
     # features, groups, blocks, hidden, band, detail_gain, mixes, closing, modulation, attention, content-aware

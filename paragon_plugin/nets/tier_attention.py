@@ -13,27 +13,35 @@ from torch import Tensor, nn
 
 
 class Windows(NamedTuple):
-    """How an image is cut into windows, and put together again.
-
-    Attributes:
-        source: (N T,) for each place of each window the index of its pixel in the flattened image, H W if outside it.
-        target: (H W,) for each pixel the index of its place.
-    """
+    """How an image is cut into windows and put together again."""
 
     source: Tensor
+    """(N T,), the pixel index in the flattened image for each place of each window. H W for a place outside."""
     target: Tensor
+    """(H W,), the place index for each pixel."""
 
 
 def cyclic_windows(height: int, width: int, window: int, shift: int, device: torch.device) -> Windows:
-    """Windows of an image extended right and bottom to multiples of `window` and rotated by `shift` to top and left."""
+    """Cut an image into windows.
+
+    The image is first extended at the right and the bottom to multiples of `window`. Then it is rotated by `shift`
+    towards the top and the left.
+
+    Args:
+        height: H.
+        width: W.
+        window: Side of a window in pixels.
+        shift: Rotation in pixels.
+        device: Device of the indices.
+    """
 
     def places(size: int) -> tuple[Tensor, Tensor]:
-        """(count, window) positions along one axis that the windows hold; (size,) place of each position."""
+        """Along one axis: the positions (count, window) in the windows, and the place (size,) of each position."""
         count = (size + window - 1) // window
         padded = count * window
         held = (torch.arange(count, device=device) * window + shift).unsqueeze(1) + torch.arange(window, device=device)
         place = torch.arange(size, device=device) - shift
-        # Not `%`: ONNX export cannot take the remainder by a symbol.
+        # Without `%`: ONNX export does not support a remainder by a symbol.
         return torch.where(held < padded, held, held - padded), torch.where(place < 0, place + padded, place)
 
     held_y, place_y = places(height)
@@ -48,14 +56,15 @@ def cyclic_windows(height: int, width: int, window: int, shift: int, device: tor
 class CyclicWindowAttention(nn.Module):
     """Multi-head self-attention within square windows of a rotated, zero-padded image.
 
-    (B, H, W, C) -> (B, H, W, C), any H and W: ``proj(softmax(q k^T / sqrt(C / heads)) v)`` in every window. As
-    released: no mask and no position bias, so places beyond the image take part as zero tokens (their keys are the
-    bias), and shifted windows at the border hold pixels from opposite sides.
+    (B, H, W, C) -> (B, H, W, C), any H and W: `proj(softmax(q k^T / sqrt(C / heads)) v)` in every window.
+
+    As in the released code there is no mask and no position bias. So places outside the image take part as zero tokens
+    (their keys are the bias), and shifted windows at the border contain pixels from opposite sides.
 
     Args:
         channels: C, a multiple of `heads`.
-        heads: number of heads.
-        window: side of a window in pixels.
+        heads: Number of heads.
+        window: Side of a window in pixels.
     """
 
     def __init__(self, channels: int, *, heads: int = 4, window: int = 16) -> None:
@@ -67,9 +76,10 @@ class CyclicWindowAttention(nn.Module):
         self.proj = nn.Linear(channels, channels)
 
     def forward(self, x_BHWC: Tensor, windows: Windows) -> Tensor:
-        """`windows` as `cyclic_windows` cuts an image of H x W by `window`."""
+        """Attend within `windows`, the result of `cyclic_windows` for H, W and `window`."""
         batch, height, width, channels = x_BHWC.shape
-        # One zero token stands for all places outside; the projection sees each pixel once, however many are added.
+        # One zero token stands for all places outside. So the projection computes each pixel once, and only one token
+        # more, however many places are outside.
         tokens = F.pad(x_BHWC.reshape(batch, height * width, channels), (0, 0, 0, 1))
         qkv = self.qkv(tokens).index_select(1, windows.source)
         qkv = qkv.reshape(-1, self.window**2, 3, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4)
@@ -80,10 +90,10 @@ class CyclicWindowAttention(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Squeeze and excite: ``x * sigmoid(fc.2(gelu(fc.0(mean over the image))))``, (B, C, H, W) -> (B, C, H, W).
+    """Squeeze and excite: `x * sigmoid(fc.2(gelu(fc.0(mean over the image))))`. (B, C, H, W) -> (B, C, H, W).
 
-    The mean is over whatever image is given: a tile of an image is weighed by the tile's mean. (Hu et al.,
-    "Squeeze-and-Excitation Networks", 2018.)
+    The mean is over the whole input. So a tile of an image is weighted by its own mean. Source: Hu et al.,
+    "Squeeze-and-Excitation Networks", 2018.
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
@@ -98,15 +108,16 @@ class ChannelAttention(nn.Module):
 
 
 class TokenDictionaryAttention(nn.Module):
-    """Every pixel reads from a learnt dictionary: ``out_proj(softmax(q k^T / sqrt(reduced)) v)``.
+    """Every pixel reads from a learnt dictionary: `out_proj(softmax(q k^T / sqrt(reduced)) v)`.
 
-    (B, H, W, C) -> (B, H, W, C). Queries come from the pixels, keys and values from `token_dict` (1, tokens, C). All
-    keys share `k_proj.bias`, which the softmax cancels: its gradient is zero but for rounding.
+    (B, H, W, C) -> (B, H, W, C). Queries come from the pixels. Keys and values come from `token_dict` (1, tokens, C).
+    All keys have `k_proj.bias` in common, and the softmax cancels it. So its gradient is zero except for rounding.
     """
 
     def __init__(self, channels: int, *, tokens: int = 64, reduced: int = 16) -> None:
         super().__init__()
-        # As large as the normalised pixels: from small ones all keys are the bias, and no gradient comes through.
+        # The tokens start as large as the normalised pixels. With small tokens all keys would be about equal to the
+        # bias, and no gradient would pass.
         self.token_dict = nn.Parameter(torch.randn(1, tokens, channels))
         self.q_proj = nn.Linear(channels, reduced)
         self.k_proj = nn.Linear(channels, reduced)

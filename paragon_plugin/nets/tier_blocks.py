@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from .tier_attention import ChannelAttention, CyclicWindowAttention, TokenDictionaryAttention, Windows
 
@@ -17,7 +17,10 @@ HALF_MAX = 65504.0
 
 
 class LayerScale(nn.Module):
-    """``gamma * x`` with one factor per channel. (Touvron et al., "Going deeper with Image Transformers", 2021.)"""
+    """`gamma * x` with one factor per channel.
+
+    Source: Touvron et al., "Going deeper with Image Transformers", 2021.
+    """
 
     def __init__(self, channels: int, gamma: float) -> None:
         super().__init__()
@@ -28,9 +31,10 @@ class LayerScale(nn.Module):
 
 
 class ImageRMSNorm(nn.Module):
-    """``scale * x / sqrt(mean_c(x^2) + 1e-6) + bias`` at every pixel, mean and root in float32.
+    """`scale * x / sqrt(mean_c(x^2) + 1e-6) + bias` at every pixel. (B, C, H, W) -> (B, C, H, W).
 
-    (B, C, H, W) -> (B, C, H, W). (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.)
+    Mean and root are computed at least in float32. Source: Zhang and Sennrich, "Root Mean Square Layer Normalization",
+    2019.
     """
 
     def __init__(self, channels: int) -> None:
@@ -45,7 +49,7 @@ class ImageRMSNorm(nn.Module):
 
 
 class DepthwiseMix(nn.Module):
-    """``conv2(gelu(dw(conv1(x))))``: 1x1 to 2 C, 3x3 depthwise, 1x1 back. Base of the blocks that have it."""
+    """`conv2(gelu(dw(conv1(x))))`: 1x1 to 2 C channels, 3x3 depthwise, 1x1 back to C. A base class of blocks."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -59,31 +63,30 @@ class DepthwiseMix(nn.Module):
 
 
 class NanoBlock(DepthwiseMix):
-    """``x + scale * mix(x)``.
+    """`x + scale * mix(x)`.
 
     Args:
         channels: C.
-        gamma: initial scale of the residuals.
+        gamma: Initial scale of the residual.
     """
 
     def __init__(self, channels: int, *, gamma: float) -> None:
         super().__init__(channels)
         self.scale = LayerScale(channels, gamma)
 
-    def forward(self, x: Tensor, windows: Windows | None = None) -> Tensor:
-        """Attends to nothing: `windows` is there for all blocks to be called alike."""
+    def forward(self, x: Tensor) -> Tensor:
         return x + self.scale(self.mix(x))
 
 
 class StreamBlock(nn.Module):
-    """Two reaches and a gate: ``x + scale * out(a * b)``, ``(a, b) = gate(proj(fuse([dw1(x), dw3(x)])))``.
+    """Two reaches and a gate: `x + scale * out(a * b)` with `(a, b) = gate(proj(fuse([dw1(x), dw3(x)])))`.
 
-    `dw1` and `dw3` are 3x3 depthwise with dilation 1 and 3, `gate` is 3x3 depthwise on 4 C channels. The product is
-    taken in float32 and clamped to the range of half precision.
+    `dw1` and `dw3` are 3x3 depthwise convolutions with dilation 1 and 3. `gate` is a 3x3 depthwise convolution on 4 C
+    channels. The product is computed at least in float32 and clamped to the range of half precision.
 
     Args:
         channels: C.
-        gamma: initial scale of the residual.
+        gamma: Initial scale of the residual.
     """
 
     def __init__(self, channels: int, *, gamma: float) -> None:
@@ -97,8 +100,7 @@ class StreamBlock(nn.Module):
         self.out = nn.Conv2d(hidden, channels, 1)
         self.scale = LayerScale(channels, gamma)
 
-    def forward(self, x: Tensor, windows: Windows | None = None) -> Tensor:
-        """Attends to nothing: `windows` is there for all blocks to be called alike."""
+    def forward(self, x: Tensor) -> Tensor:
         near_and_far = torch.cat((self.dw1(x), self.dw3(x)), dim=1)
         a, b = self.gate(self.proj(self.fuse(near_and_far))).chunk(2, dim=1)
         wide = torch.promote_types(a.dtype, torch.float32)
@@ -107,12 +109,15 @@ class StreamBlock(nn.Module):
 
 
 class PhotoBlock(DepthwiseMix):
-    """``x = x + scale * mix(norm(x))``, ``x = x + scale * attn(attn_norm(x))``: one scale for both, as released.
+    """Two residual steps with one common scale, as in the released code.
+
+        x = x + scale * mix(norm(x))
+        x = x + scale * attn(attn_norm(x))             if `window` is not None
 
     Args:
         channels: C.
-        gamma: initial scale of the residuals.
-        window: side of the attention's windows; None for no attention, and no parameters of it.
+        gamma: Initial scale of the residuals.
+        window: Side of the windows of attention in pixels. None for no attention and no parameters of it.
     """
 
     def __init__(self, channels: int, *, gamma: float, window: int | None) -> None:
@@ -123,8 +128,8 @@ class PhotoBlock(DepthwiseMix):
             self.attn_norm = ImageRMSNorm(channels)
             self.attn = CyclicWindowAttention(channels, window=window)
 
-    def forward(self, x: Tensor, windows: Windows | None) -> Tensor:
-        """`windows` to attend in; None where the block was built without."""
+    def forward(self, x: Tensor, windows: Windows | None = None) -> Tensor:
+        """Apply the block. `windows` is None if the block was built without attention."""
         x = x + self.scale(self.mix(self.norm(x)))
         if windows is not None:
             attended = self.attn(self.attn_norm(x).permute(0, 2, 3, 1), windows)
@@ -133,14 +138,17 @@ class PhotoBlock(DepthwiseMix):
 
 
 class ProBlock(DepthwiseMix):
-    """Four residual steps, each with its own scale::
+    """Four residual steps, each with its own scale.
 
         x = x + scale1 * mix(norm1(x))
         x = x + scale2 * channel_attn(x)
-        x = x + scale3 * window_attn(norm3(x))         with a `window`
+        x = x + scale3 * window_attn(norm3(x))         if `window` is not None
         x = x + scale4 * token_ca(norm4(x))
 
-    Args: as `PhotoBlock`.
+    Args:
+        channels: C.
+        gamma: Initial scale of the residuals.
+        window: Side of the windows of attention in pixels. None for no attention and no parameters of it.
     """
 
     def __init__(self, channels: int, *, gamma: float, window: int | None) -> None:
@@ -157,8 +165,8 @@ class ProBlock(DepthwiseMix):
         self.token_ca = TokenDictionaryAttention(channels)
         self.scale4 = LayerScale(channels, gamma)
 
-    def forward(self, x: Tensor, windows: Windows | None) -> Tensor:
-        """`windows` to attend in; None where the block was built without."""
+    def forward(self, x: Tensor, windows: Windows | None = None) -> Tensor:
+        """Apply the block. `windows` is None if the block was built without attention."""
         x = x + self.scale1(self.mix(self.norm1(x)))
         x = x + self.scale2(self.channel_attn(x))
         if windows is not None:
@@ -172,9 +180,10 @@ class BlockSequence(nn.Module):
     """Blocks in sequence without a skip around them. (B, C, H, W) -> (B, C, H, W).
 
     Args:
-        blocks: run in order.
-        first: number of the first block in the whole body: those with odd numbers attend in shifted windows.
-        use_checkpointing: keep only the blocks' inputs for the backward pass and compute the rest again there.
+        blocks: The blocks, in order.
+        first: Number of the first block in the whole body. Blocks with odd numbers attend in shifted windows.
+        use_checkpointing: Whether only the inputs of the blocks are kept for the backward pass. The rest is then
+            computed again there.
     """
 
     def __init__(self, blocks: list[nn.Module], *, first: int, use_checkpointing: bool) -> None:
@@ -184,12 +193,17 @@ class BlockSequence(nn.Module):
         self.use_checkpointing = use_checkpointing
 
     def forward(self, x: Tensor, windows: tuple[Windows, Windows] | None) -> Tensor:
-        """`windows` unshifted and shifted; None for no window attention."""
+        """Run the blocks.
+
+        Args:
+            x: Features (B, C, H, W).
+            windows: Unshifted and shifted windows. None for blocks without window attention.
+        """
         for number, block in enumerate(self.blocks, self.first):
-            own = None if windows is None else windows[number % 2]
+            own = () if windows is None else (windows[number % 2],)
             if self.use_checkpointing and x.requires_grad:
-                # Nothing in a block draws random numbers, so their state need not be kept.
-                x = checkpoint(block, x, own, use_reentrant=False, preserve_rng_state=False)  # pyright: ignore[reportAssignmentType]
+                # No block draws random numbers, so their state is not needed.
+                x = checkpoint(block, x, *own, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = block(x, own)
+                x = block(x, *own)
         return x

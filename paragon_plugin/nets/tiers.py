@@ -7,23 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TierRow:
-    """One tier.
-
-    Attributes:
-        features: channels of the body.
-        groups: groups of blocks; a group has no skip of its own.
-        blocks: blocks per group.
-        block: kind of block, a key of `released.BLOCKS`.
-        detail_gain: default initial factor of the learnt detail.
-        upsampler_alpha: default sharpening of the released base; a checkpoint does not carry it.
-    """
+    """One tier."""
 
     features: int
+    """Channels of the body."""
     groups: int
+    """Number of groups of blocks. A group has no skip of its own."""
     blocks: int
+    """Blocks per group."""
     block: str
+    """Kind of block, a key of `released.BLOCKS`."""
     detail_gain: float
+    """Default initial factor of the learnt detail."""
     upsampler_alpha: float
+    """Default sharpening of the released base. It is not in a checkpoint."""
 
 
 TIERS: dict[str, TierRow] = {

@@ -1,1 +1,4 @@
-"""Image operators on tensors: fixed and learnable Magic Kernel Sharp 2021 enlargement. Imports torch only."""
+"""Image operators on tensors: enlargement with the fixed and the learnable Magic Kernel Sharp 2021.
+
+Imports torch only.
+"""

@@ -1,4 +1,4 @@
-"""Magic Kernel Sharp 2021 whose sharpening is learnt within bounds that keep it a classical upscale."""
+"""Magic Kernel Sharp 2021 with learnt sharpening. Bounds keep it a classical upscale."""
 
 from __future__ import annotations
 
@@ -24,46 +24,48 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 ALPHA_BOUND = 0.5
-"""Largest distance of the learnt strength from `init_alpha`."""
+"""Largest difference of the learnt strength from `init_alpha`."""
 
 BIAS_BOUND = 0.1
-"""Largest weight of the diagonal curvature."""
+"""Largest absolute weight of the diagonal curvature."""
 
 TAP_BOUNDS = (0.02, 0.05, 0.1)
-"""Largest distance of the learnt taps from MKS 2021's, from the outermost inwards."""
+"""Largest difference of each learnt tap from the tap of Magic Kernel Sharp 2021, from the outermost inwards."""
 
 
 def within(value: Tensor, centre: Tensor | float, bound: Tensor | float) -> Tensor:
-    """``centre + bound * tanh((value - centre) / bound)``: never further than `bound` from `centre`."""
+    """`centre + bound * tanh((value - centre) / bound)`: at most `bound` away from `centre`."""
     return centre + bound * torch.tanh((value - centre) / bound)
 
 
 class LearnableMagicKernelSharp2021Upsample(nn.Module):
     """Magic Kernel Sharp 2021 with a learnt 7-tap sharpening filter and a fixed spline.
 
-    With k = MKS 2021's taps [-1, 6, -35] / 144 at distance 3, 2, 1, the filter along either axis has the taps ::
+    With k = [-1, 6, -35] / 144, the taps of Magic Kernel Sharp 2021 at distance 3, 2, 1, the taps along each axis are
 
         alpha = within(sharp_alpha, init_alpha, 0.5)
         q[i]  = alpha * k[i] + (within(sharp_kernel[i], k[i], TAP_BOUNDS[i]) - k[i])        i = 0, 1, 2
         q[3]  = 1 - 2 * (q[0] + q[1] + q[2]),  q[6 - i] = q[i]
 
-    and the filter of the plane is ``q (x) q + within(sharp_bias, 0, 0.1) * d (x) d`` with d = [1, -2, 1], the curvature
-    along the diagonals, the part of a symmetric filter that a product of two 1-D filters cannot have. A bias added to
-    the image would shift a constant one; this one vanishes there, as d sums to 0.
+    The two-dimensional filter is `q (x) q + within(sharp_bias, 0, 0.1) * d (x) d` with d = [1, -2, 1]. The second term
+    is the curvature along the diagonals. A symmetric filter can have this part, but a product of two 1-D filters
+    cannot. A plain bias would shift a constant image. This term is zero there, because the sum of d is 0.
 
-    Whatever values the parameters take: the filter is symmetric (left and right, up and down, rows and columns), its
-    DC gain is 1, and it stays within those bounds of the fixed filter. At initialisation it is the fixed one with
-    ``alpha = init_alpha``. Parameters start at the values they stand for, so they can be read while close to them.
-    At scale 1 the fixed upsampler is the identity; so is this one at first, and it learns the deviation from it.
+    For all values of the parameters the filter is symmetric (left and right, up and down, rows and columns), its DC
+    gain is 1, and it stays within the bounds around the fixed filter. At initialisation it is the fixed filter with
+    `alpha = init_alpha`. Each parameter starts at the value that it stands for. Near its start a parameter is therefore
+    almost equal to that value and can be read directly. At scale 1 the fixed upsampler is the identity. This one starts
+    as the identity too and learns the deviation from it.
+
+    The fixed filter is from J. Costella, "The Magic Kernel". The parametrisation is this project's.
 
     Args:
-        scale: one of 1, 2, 3, 4, 8.
-        init_alpha: initial strength of sharpening, 0 to 2.
+        scale: One of 1, 2, 3, 4, 8.
+        init_alpha: Initial strength of sharpening, 0 to 2.
 
     Raises:
-        ValueError: unsupported `scale`, `init_alpha` out of range; in forward, not a floating-point batch of images.
-
-    Source: J. Costella, "The Magic Kernel", for the fixed filter; the parametrisation is this project's.
+        ValueError: `scale` is not supported, or `init_alpha` is out of range. In `forward`: the input is not a
+            floating-point batch of images.
     """
 
     base_taps: Tensor
@@ -82,16 +84,16 @@ class LearnableMagicKernelSharp2021Upsample(nn.Module):
         self.sharp_kernel = nn.Parameter(self.base_taps.clone())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # As in the fixed upsampler: constants take their device and precision from the move, never their values.
-        super()._apply(fn, recurse)
-        like = {"dtype": compute_dtype(self.base_taps.dtype), "device": self.base_taps.device}
-        self.base_taps = torch.tensor(sharp_taps()[:3], **like)
-        self.tap_bounds = torch.tensor(TAP_BOUNDS, **like)
-        self.spline_phases = torch.tensor(spline_phases(self.scale), **like)
+        # As in the fixed upsampler: the move gives device and precision, the values are computed again.
+        super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
+        dtype, device = compute_dtype(self.base_taps.dtype), self.base_taps.device
+        self.base_taps = torch.tensor(sharp_taps()[:3], dtype=dtype, device=device)
+        self.tap_bounds = torch.tensor(TAP_BOUNDS, dtype=dtype, device=device)
+        self.spline_phases = torch.tensor(spline_phases(self.scale), dtype=dtype, device=device)
         return self
 
     def taps(self) -> Tensor:
-        """The (7,) taps along either axis as they are now: symmetric, sum 1."""
+        """The current taps (7,) along each axis: symmetric, sum 1."""
         dtype = self.base_taps.dtype
         strength = within(self.sharp_alpha.to(dtype), self.init_alpha, ALPHA_BOUND)
         if self.scale == 1:
@@ -102,15 +104,16 @@ class LearnableMagicKernelSharp2021Upsample(nn.Module):
         return torch.cat((outer_3, centre_1, outer_3.flip(0)))
 
     def diagonal(self) -> Tensor:
-        """The weight of the diagonal curvature as it is now, a scalar within `BIAS_BOUND` of 0."""
+        """The current weight of the diagonal curvature, a scalar from -`BIAS_BOUND` to `BIAS_BOUND`."""
         return within(self.sharp_bias.to(self.base_taps.dtype), 0.0, BIAS_BOUND)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, s H, s W); half and bfloat16 are computed in float32."""
+        """(B, C, H, W) -> (B, C, s H, s W). Half and bfloat16 are computed in float32."""
         check_image(x)
         dtype = compute_dtype(x.dtype)
         extended = extend(x.to(dtype), 4)
-        # Sharpening shortens the extended image by 3 on every side; the curvature, with its radius of 1, by 2 + 1.
+        # Sharpening removes 3 pixels on every side. The curvature has a radius of 1 and removes only 1, so 2 pixels are
+        # cut off before it.
         inner = extended[:, :, 2:-2, 2:-2]
         curvature = torch.diff(torch.diff(inner, n=2, dim=2), n=2, dim=3)
         y = torch.addcmul(sharpen(extended, self.taps().to(dtype)), self.diagonal().to(dtype), curvature)

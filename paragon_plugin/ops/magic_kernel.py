@@ -1,13 +1,15 @@
 """Magic Kernel Sharp 2021 enlargement by an integer factor, in polyphase form.
 
-The Magic Kernel is the quadratic B-spline; its "Sharp 2021" form convolves it with a 7-tap filter on the
-low-resolution grid (J. Costella, "The Magic Kernel"; libvips calls the same kernel ``mks2021``). Enlarging by an
-integer s meets the spline at only s distinct positions per axis, so the whole operation is a 7-tap and s different
-3-tap filters per axis on the low-resolution grid, interleaved into the output.
+The Magic Kernel is the quadratic B-spline. Its "Sharp 2021" form convolves it with a 7-tap filter on the
+low-resolution grid. libvips calls the same kernel `mks2021`. Source: J. Costella, "The Magic Kernel".
 
-It is written as multiply-adds of shifted slices rather than as convolutions. That is the fastest form on a CPU
-(`benchmarks/base_upsampler.py` measures it against nearest + blur), and neither autocast nor TF32, both of which
-shorten the mantissa of convolutions and matrix products, can touch the image it produces.
+Enlarging by an integer s meets the spline at only s distinct positions per axis. So the operation has two parts per
+axis, both on the low-resolution grid: one 7-tap filter, then s different 3-tap filters. The results of these s filters
+are interleaved into the output.
+
+The filters are multiply-adds of shifted slices instead of convolutions. This is the fastest form on a CPU
+(`benchmarks/base_upsampler.py` compares it with nearest + blur). Autocast and TF32 shorten the mantissa of convolutions
+and matrix products, so they cannot change this image.
 
 Shape suffixes: B batch, C channels, H and W low-resolution size, S scale, K taps.
 """
@@ -25,23 +27,35 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SCALES = (1, 2, 3, 4, 8)
-"""Enlargement factors every part of the package supports."""
+"""Enlargement factors that every part of the package supports."""
 
 ALPHA_RANGE = (0.0, 2.0)
-"""Accepted strengths of sharpening: 0 is the plain spline, 1 is Magic Kernel Sharp 2021."""
+"""Smallest and largest accepted strength of sharpening. 0 is the plain spline, 1 is Magic Kernel Sharp 2021."""
 
 _SHARP_2021 = tuple(n / 144 for n in (-1, 6, -35, 204, -35, 6, -1))
 
 
-def check_scale(scale: int) -> int:
-    """Return `scale` if it is one of `SCALES`, else raise ValueError."""
+def check_scale(scale: object) -> int:
+    """Return `scale` as it is.
+
+    Raises:
+        ValueError: `scale` is not an integer of `SCALES`.
+    """
     if isinstance(scale, bool) or not isinstance(scale, int) or scale not in SCALES:
         raise ValueError(f"scale must be one of {SCALES}, got {scale!r}")
     return scale
 
 
-def check_alpha(alpha: float, name: str = "alpha") -> float:
-    """Return `alpha` as a float if it is a number within `ALPHA_RANGE`, else raise ValueError."""
+def check_alpha(alpha: object, name: str = "alpha") -> float:
+    """Return `alpha` as a float.
+
+    Args:
+        alpha: Strength of sharpening.
+        name: Name of the option, for the error message.
+
+    Raises:
+        ValueError: `alpha` is not a number within `ALPHA_RANGE`.
+    """
     low, high = ALPHA_RANGE
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not low <= alpha <= high:
         raise ValueError(f"{name} must be a number from {low:g} (spline only) to {high:g}, got {alpha!r}")
@@ -49,20 +63,21 @@ def check_alpha(alpha: float, name: str = "alpha") -> float:
 
 
 def sharp_taps(alpha: float = 1.0) -> tuple[float, ...]:
-    """Sharpening taps blended with the identity: ``(1 - alpha) * delta + alpha * [-1, 6, -35, 204, -35, 6, -1] / 144``.
+    """Sharpening taps blended with the identity: `(1 - alpha) * delta + alpha * [-1, 6, -35, 204, -35, 6, -1] / 144`.
 
-    Symmetric, sum 1 for every `alpha`. Applied along both axes, so at 0 < alpha < 1 the two-dimensional filter is
-    the product of two blended ones, not a blend of the sharpened and the original image.
+    The 7 taps are symmetric and their sum is 1 for every `alpha`. They are applied along both axes. So at 0 < alpha < 1
+    the two-dimensional filter is the product of two blended filters. It is not a blend of the sharpened image and the
+    original image.
 
     Raises:
-        ValueError: `alpha` outside `ALPHA_RANGE`.
+        ValueError: `alpha` is outside `ALPHA_RANGE`.
     """
     alpha = check_alpha(alpha)
     return tuple(alpha * tap + (1.0 - alpha) * (i == 3) for i, tap in enumerate(_SHARP_2021))
 
 
 def magic_kernel(x: float) -> float:
-    """The Magic Kernel at `x` low-resolution pixels from its centre: the quadratic B-spline, support 3, integral 1."""
+    """The Magic Kernel, `x` low-resolution pixels from its centre: the quadratic B-spline, support 3, integral 1."""
     x = abs(x)
     if x <= 0.5:
         return 0.75 - x * x
@@ -70,16 +85,17 @@ def magic_kernel(x: float) -> float:
 
 
 def spline_phases(scale: int) -> tuple[tuple[float, float, float], ...]:
-    """Taps of the s phases of the spline: row p weighs the low-resolution pixels k - 1, k, k + 1 for output s k + p.
+    """Taps of the s phases of the spline.
 
-    Output pixel p of a block sits at t = (p + 1/2) / s - 1/2 from the centre of its low-resolution pixel; its taps are
-    ``magic_kernel(j - t)`` for j = -1, 0, 1, normalised to sum 1.
+    Row p weighs the low-resolution pixels k - 1, k, k + 1 for output pixel s k + p. This output pixel is at
+    t = (p + 1/2) / s - 1/2 from the centre of low-resolution pixel k. Its taps are `magic_kernel(j - t)` for
+    j = -1, 0, 1, normalised to sum 1.
 
     Raises:
-        ValueError: unsupported `scale`.
+        ValueError: `scale` is not supported.
     """
     check_scale(scale)
-    rows = []
+    rows: list[tuple[float, float, float]] = []
     for p in range(scale):
         t = (p + 0.5) / scale - 0.5
         left, mid, right = (magic_kernel(j - t) for j in (-1, 0, 1))
@@ -89,7 +105,11 @@ def spline_phases(scale: int) -> tuple[tuple[float, float, float], ...]:
 
 
 def check_image(x: Tensor) -> None:
-    """Raise ValueError unless `x` is a floating-point batch of images (B, C, H, W)."""
+    """Check the rank and type of an input.
+
+    Raises:
+        ValueError: `x` is not a floating-point batch of images (B, C, H, W).
+    """
     if x.dim() != 4:
         raise ValueError(f"expected a batch of images (B, C, H, W), got a tensor of shape {tuple(x.shape)}")
     if not x.is_floating_point():
@@ -97,27 +117,34 @@ def check_image(x: Tensor) -> None:
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """float32 for the short types (9 taps with negative lobes would lose their last bits), else `dtype`."""
+    """The type to compute in: float32 for shorter types, else `dtype`.
+
+    In a shorter type a sum over 9 taps with negative lobes loses its last bits.
+    """
     return torch.promote_types(dtype, torch.float32)
 
 
 def extend(x_BCHW: Tensor, margin: int = 4) -> Tensor:
-    """Repeat the edge pixels `margin` times on every side; 4 is what sharpening (3) and spline (1) consume together.
+    """Repeat the edge pixels `margin` times on every side.
 
-    The image is extended once and both filters run on the result, which makes it that of the one composite 9-tap
-    kernel on an endless image; extending again between the filters would give other values in the outermost pixels.
+    Sharpening uses 3 pixels of the margin and the spline uses 1, so both together need 4. The image is extended once,
+    then both filters run. The result is the same as with the composite 9-tap kernel on an endless image. A second
+    extension between the filters would change the outermost pixels.
     """
     return F.pad(x_BCHW, (margin,) * 4, mode="replicate")
 
 
 def sharpen(x_BCHW: Tensor, taps_K: Tensor) -> Tensor:
-    """Filter both axes with 7 symmetric taps (the first four are read): (B, C, H, W) -> (B, C, H - 6, W - 6)."""
+    """Filter both axes with 7 symmetric taps: (B, C, H, W) -> (B, C, H - 6, W - 6).
+
+    Only the first four taps are read.
+    """
     for dim in (3, 2):
         size = x_BCHW.shape[dim] - 6
         at = [x_BCHW.narrow(dim, i, size) for i in range(7)]
         x_BCHW = taps_K[3] * at[3]
         for i in range(3):
-            # In place: fresh memory costs more than the arithmetic, and no gradient needs the partial sums.
+            # In place: new memory costs more time than the arithmetic, and no gradient needs the partial sums.
             x_BCHW.addcmul_(at[i] + at[6 - i], taps_K[i])
     return x_BCHW
 
@@ -126,9 +153,9 @@ def enlarge(x_BCHW: Tensor, phases_S3: Tensor) -> Tensor:
     """Apply the s phases of 3 taps along both axes and interleave: (B, C, H, W) -> (B, C, s (H - 2), s (W - 2))."""
     height, width = x_BCHW.shape[2] - 2, x_BCHW.shape[3] - 2
 
-    # Columns first: interleaving them is the strided, slow part, and here it runs on s times fewer rows.
+    # Columns first: interleaving them is strided and slow, and at this point there are s times fewer rows.
     left, mid, right = (x_BCHW.narrow(3, i, width) for i in range(3))
-    columns = []
+    columns: list[Tensor] = []
     for phase_3 in phases_S3.unbind():
         a, b, c = phase_3.unbind()
         columns.append((left * a).addcmul_(mid, b).addcmul_(right, c))
@@ -142,23 +169,24 @@ def enlarge(x_BCHW: Tensor, phases_S3: Tensor) -> Tensor:
 def magic_kernel_sharp_2021_upsample(x: Tensor, scale: int, alpha: float = 1.0) -> Tensor:
     """Enlarge images `scale` times with Magic Kernel Sharp 2021.
 
-    Per axis, with taps q = `sharp_taps(alpha)` and phases w = `spline_phases(scale)`, borders replicated::
+    Per axis, with taps q = `sharp_taps(alpha)` and phases w = `spline_phases(scale)`, borders replicated:
 
         y[s k + p] = sum_j w[p][j] * sum_i q[i] * x[k + j - 1 + i - 3]
 
-    A constant image stays that constant everywhere. Sharpening overshoots: values may leave the range of the input
-    by about a tenth of it at an edge, and are not clamped, so that the gradient passes.
+    A constant image keeps its value everywhere. Sharpening overshoots: at an edge, values can leave the range of the
+    input by about a tenth of that range. They are not clamped, so that the gradient passes.
 
     Args:
-        x: (B, C, H, W), floating point, any H, W >= 1. Half and bfloat16 are computed in float32.
-        scale: one of 1, 2, 3, 4, 8; 1 returns `x` itself.
-        alpha: sharpening from 0 (spline only) through 1 (MKS 2021) to 2.
+        x: Images (B, C, H, W), floating point, any H, W >= 1. Half and bfloat16 are computed in float32.
+        scale: One of 1, 2, 3, 4, 8. With 1 the result is `x` itself.
+        alpha: Strength of sharpening, 0 (spline only) to 2. 1 is Magic Kernel Sharp 2021.
 
     Returns:
-        (B, C, s H, s W) in the dtype of `x`.
+        Images (B, C, s H, s W) in the dtype of `x`.
 
     Raises:
-        ValueError: unsupported `scale`, `alpha` outside `ALPHA_RANGE`, `x` not a floating-point batch of images.
+        ValueError: `scale` is not supported, `alpha` is outside `ALPHA_RANGE`, or `x` is not a floating-point batch of
+            images.
     """
     check_scale(scale)
     check_image(x)
@@ -178,15 +206,15 @@ def _upsample(x: Tensor, scale: int, taps_K: Tensor | None, phases_S3: Tensor) -
 class MagicKernelSharp2021Upsample(nn.Module):
     """`magic_kernel_sharp_2021_upsample` with its coefficients kept as buffers.
 
-    The buffers follow the module between devices but are computed, not learnt: they are absent from `parameters()`
-    and from `state_dict()`, so checkpoints carry none and load whatever the strength of sharpening.
+    The buffers follow the module between devices. They are computed, not learnt, so they are neither in `parameters()`
+    nor in `state_dict()`. A checkpoint therefore loads with any strength of sharpening.
 
     Args:
-        scale: one of 1, 2, 3, 4, 8.
-        alpha: 0 to 2, see `sharp_taps`.
+        scale: One of 1, 2, 3, 4, 8.
+        alpha: Strength of sharpening, 0 to 2, see `sharp_taps`.
 
     Raises:
-        ValueError: as the function.
+        ValueError: The same as for the function.
     """
 
     sharp_taps: Tensor
@@ -200,9 +228,9 @@ class MagicKernelSharp2021Upsample(nn.Module):
         self.register_buffer("spline_phases", torch.tensor(spline_phases(scale)), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # `half()` would round the coefficients, `double()` would keep float32's, `to_empty()` would leave them unset:
-        # take device and precision from the move, the values from their definition.
-        super()._apply(fn, recurse)
+        # The move gives device and precision only; the values are computed again. Without this `half()` would round
+        # the coefficients, `double()` would keep their float32 values, and `to_empty()` would leave them unset.
+        super()._apply(fn, recurse)  # pyright: ignore[reportUnknownMemberType]
         dtype = compute_dtype(self.sharp_taps.dtype)
         self.sharp_taps = torch.tensor(sharp_taps(self.alpha), dtype=dtype, device=self.sharp_taps.device)
         self.spline_phases = torch.tensor(spline_phases(self.scale), dtype=dtype, device=self.spline_phases.device)
