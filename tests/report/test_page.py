@@ -15,8 +15,17 @@ import skimage.data
 from PIL import Image
 from runs_on_disk import write_run
 
-from paragon_plugin.report.record_files import CropPlace, SetRecord, write_records
-from paragon_plugin.report.written_report import write_report
+from paragon_plugin.report.references import CropPlace, SetRecord, write_records
+from paragon_plugin.hosts.run_reading import read_run
+from paragon_plugin.report import written_report
+
+
+
+def write_report(folders: list[Path], output: Path | None = None) -> list[Path]:
+    return written_report.write_report(
+        [read_run(folder) for folder in folders], output or written_report.default_output(folders)
+    )
+
 
 BROWSER = Path(__file__).parent / "browser.py"
 HOVER = """(() => {

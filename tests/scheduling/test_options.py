@@ -8,8 +8,10 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from paragon_plugin.errors import OptionError, suggestion
-from paragon_plugin.scheduling.options import BLOCK, DynamicLossScheduling, parse_dynamic_loss_scheduling
+from paragon_plugin.errors import OptionError, errors_under, suggestion
+from paragon_plugin.scheduling.options import DynamicLossScheduling, parse_dynamic_loss_scheduling
+
+BLOCK = "train.dynamic_loss_scheduling"
 
 DEFAULTS = {
     "auto_calibrate": False,
@@ -40,7 +42,7 @@ def parse(**block: object) -> DynamicLossScheduling:
 
 
 def refused(block: object) -> str:
-    with pytest.raises(OptionError) as error:
+    with pytest.raises(OptionError) as error, errors_under(BLOCK):
         parse_dynamic_loss_scheduling(block)
     message = str(error.value)
     assert message.startswith(BLOCK)
@@ -236,9 +238,11 @@ def test_an_unknown_option_like_none_lists_what_there_is():
     assert all(name in message for name in DEFAULTS)
 
 
-def test_the_path_can_be_another():
-    with pytest.raises(OptionError, match=r"^train\.other\.momentum: "):
-        parse_dynamic_loss_scheduling({"enabled": True, "momentum": 2}, "train.other")
+def test_a_host_says_where_the_block_stands():
+    with pytest.raises(OptionError, match=r"^train\.other\.momentum: "), errors_under("train.other"):
+        parse_dynamic_loss_scheduling({"enabled": True, "momentum": 2})
+    with pytest.raises(OptionError, match=r"^train\.other: must be a block"), errors_under("train.other"):
+        parse_dynamic_loss_scheduling(3)
 
 
 def test_suggestions():

@@ -28,7 +28,7 @@ def main(option_file: str, root: str) -> None:
         model.update_learning_rate(iteration)
         model.feed_data({key: value[rank::world_size] for key, value in batch.items()})
         model.optimize_parameters(iteration)
-        factors.append(dict(model.losses.last_step.factors))
+        factors.append(dict(model.losses.balance.last_step.factors))
     torch.save(flat(model), Path(root, f"weights_{rank}_of_{world_size}.pth"))
     Path(root, f"factors_{rank}_of_{world_size}.json").write_text(json.dumps(factors))
     if distributed:

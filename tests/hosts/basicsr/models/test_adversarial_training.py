@@ -35,7 +35,7 @@ def test_both_learn_and_the_adversarial_share_stays_within_its_rails(
         model.optimize_parameters(iteration)
         logs.append(model.get_current_log())
         assert logs[-1]["loss_shares/gan_loss"] <= 0.1 + 1e-6
-    assert model.losses.scheduler.states["gan_loss"].calibrated_at is not None
+    assert model.losses.balance.scheduler.states["gan_loss"].calibrated_at is not None
     assert torch.isfinite(flat(model)).all()
     assert torch.isfinite(flat(model, "net_d")).all()
 

@@ -49,7 +49,7 @@ def step_of(options: dict[str, Any], steps: int) -> tuple[Any, list[torch.Tensor
     if hasattr(model, "net_d"):
         model.net_d.eval()  # spectral norms stay, so that the step can be repeated
     train(model, batches(steps))
-    held = dict(model.losses._held)
+    held = dict(model.losses.balance.held)
     seen: list[torch.Tensor] = []
 
     def look(*_: Any) -> None:
@@ -65,7 +65,7 @@ def step_of(options: dict[str, Any], steps: int) -> tuple[Any, list[torch.Tensor
     model.net_g_ema.load_state_dict(averaged)
     if judge:
         model.net_d.load_state_dict(judge)
-    factors = dict(model.losses.last_step.factors) if model.losses.decides_first else held
+    factors = dict(model.losses.balance.last_step.factors) if model.losses.balance.decides_first else held
     for loss in model.losses.recipe:
         for term in loss.terms:
             factors[term.name] *= term.ramp(steps + 1)
@@ -130,8 +130,8 @@ def test_accumulation_decides_once_per_step_from_all_parts(short_options: Callab
         )
         model = build(options_of(file, tmp_path))
         told: list[Any] = []
-        step = model.losses.scheduler.step
-        model.losses.scheduler.step = lambda i, r, c, step=step, told=told: (told.append((i, r, c)), step(i, r, c))[1]
+        step = model.losses.balance.scheduler.step
+        model.losses.balance.scheduler.step = lambda i, r, c, step=step, told=told: (told.append((i, r, c)), step(i, r, c))[1]
         train(model, batches(3))
         assert [i for i, _, _ in told] == [1, 2, 3]
         readings.append(told[0])

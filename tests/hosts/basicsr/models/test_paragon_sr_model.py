@@ -39,7 +39,7 @@ def test_unscheduled_training_is_the_hosts_own_step_for_step(
 
 
 def final_shares(model: Any) -> dict[str, float]:
-    return dict(model.losses.last_step.shares)
+    return dict(model.losses.balance.last_step.shares)
 
 
 def test_a_loss_mis_scaled_by_1000_is_pulled_back(short_options: Callable[..., Path], tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_loss_mis_scaled_by_1000_is_pulled_back(short_options: Callable[..., P
     )
     model = build(options_of(file, tmp_path))
     train(model, batches(25))
-    first, last = model.losses.first_shares, final_shares(model)
+    first, last = model.losses.balance.first_shares, final_shares(model)
     assert first["l1_loss"] < 0.005
     assert last["l1_loss"] == pytest.approx(1 / 3, rel=0.02)
     line = json.loads(
@@ -71,8 +71,8 @@ def test_a_balanced_recipe_is_left_nearly_alone(short_options: Callable[..., Pat
     )
     model = build(options_of(file, tmp_path))
     train(model, batches(25))
-    assert model.losses.first_shares["l1_loss"] == pytest.approx(0.5, abs=0.05)
-    for factor in model.losses.last_step.factors.values():
+    assert model.losses.balance.first_shares["l1_loss"] == pytest.approx(0.5, abs=0.05)
+    for factor in model.losses.balance.last_step.factors.values():
         assert factor == pytest.approx(1.0, abs=0.06)
 
 
@@ -84,7 +84,7 @@ def test_nan_in_one_loss_skips_the_step_and_then_stops_the_run(
     file = short_options(train__dynamic_loss_scheduling__max_nonfinite_steps=3)
     model = build(options_of(file, tmp_path))
     train(model, batches(5))
-    before, averages = weights(model), model.losses.scheduler.state_dict()["signal"]
+    before, averages = weights(model), model.losses.balance.scheduler.state_dict()["signal"]
     ema = {k: v.clone() for k, v in model.net_g_ema.state_dict().items()}
     poisoned = model.losses.recipe[1].criterion
     good = poisoned.loss_weight
@@ -92,7 +92,7 @@ def test_nan_in_one_loss_skips_the_step_and_then_stops_the_run(
     train(model, batches(1), first=6)
     assert all(torch.equal(before[k], v) for k, v in weights(model).items())
     assert all(torch.equal(ema[k], v) for k, v in model.net_g_ema.state_dict().items())
-    assert model.losses.scheduler.state_dict()["signal"] == averages
+    assert model.losses.balance.scheduler.state_dict()["signal"] == averages
     assert "fft_loss gave NaN" in (tmp_path / "experiments/short/loss_schedule.jsonl").read_text()
 
     poisoned.loss_weight = good
@@ -133,7 +133,7 @@ def test_state_is_saved_and_resumed(short_options: Callable[..., Path], tmp_path
     second = build(options)
     second.resume_training(state)
     train(second, data[5:], first=6)
-    assert second.losses.scheduler.state_dict() == whole.losses.scheduler.state_dict()
+    assert second.losses.balance.scheduler.state_dict() == whole.losses.balance.scheduler.state_dict()
     for name, value in weights(whole).items():
         assert torch.equal(weights(second)[name], value), name
 
@@ -223,7 +223,7 @@ def test_changed_weights_on_resume_start_a_fresh_calibration(
     with caplog.at_level("WARNING", logger="basicsr"):
         second.resume_training(state)
     assert "options have changed (its recipe was" in caplog.text
-    assert second.losses.scheduler.states["fft_loss"].calibrated_at is None
+    assert second.losses.balance.scheduler.states["fft_loss"].calibrated_at is None
 
 
 def test_the_decision_log_is_rewound_by_the_first_step_of_a_resumed_run(

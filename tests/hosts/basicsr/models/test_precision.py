@@ -32,7 +32,7 @@ def _fp16_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def calibrations(model: Any) -> dict[str, float]:
-    return {name: state.calibration for name, state in model.losses.scheduler.states.items()}
+    return {name: state.calibration for name, state in model.losses.balance.scheduler.states.items()}
 
 
 @pytest.mark.usefixtures("_fp16_anywhere")
@@ -48,10 +48,10 @@ def test_decisions_are_those_of_float32(short_options: Callable[..., Path], tmp_
     assert abs(calibrations(exact)["l1_loss"] - 1) > 0.5  # there was something to decide
     for name, value in calibrations(exact).items():
         assert calibrations(half)[name] == pytest.approx(value, rel=0.05)
-    for name, share in exact.losses.last_step.shares.items():
-        assert half.losses.last_step.shares[name] == pytest.approx(share, rel=0.1)
-    assert exact.losses.scheduler.states["l1_loss"].calibrated_at == 6
-    assert half.losses.scheduler.states["l1_loss"].calibrated_at == 6
+    for name, share in exact.losses.balance.last_step.shares.items():
+        assert half.losses.balance.last_step.shares[name] == pytest.approx(share, rel=0.1)
+    assert exact.losses.balance.scheduler.states["l1_loss"].calibrated_at == 6
+    assert half.losses.balance.scheduler.states["l1_loss"].calibrated_at == 6
     assert not torch.equal(flat(exact), flat(half))  # it was computed otherwise
     kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     seen = []

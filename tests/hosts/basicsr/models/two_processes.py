@@ -33,7 +33,7 @@ def main(option_file: str, root: str) -> None:
         "rank": rank,
         "seed": options["manual_seed"],
         "size": detect_size(model.net_g)[0],
-        "factors": dict(model.losses.last_step.factors),
+        "factors": dict(model.losses.balance.last_step.factors),
         "log": model.get_current_log(),
         "weights": float(sum(p.double().abs().sum() for p in model.net_g.parameters())),
         "own_l1": own[-1],

@@ -21,7 +21,7 @@ def loader(host: None) -> DataLoader:
 def test_references_and_crops_are_those_of_the_images(loader: DataLoader, tmp_path: Path) -> None:
     from paragon_plugin.hosts.basicsr.run.reference_upscalers import reference_metrics
     from paragon_plugin.hosts.basicsr.run.validation_record import recorded_references
-    from paragon_plugin.report.record_files import read_records
+    from paragon_plugin.report.references import read_records
 
     before = torch.get_rng_state()
     metrics = recorded_references(tmp_path, loader, METRICS, 2)

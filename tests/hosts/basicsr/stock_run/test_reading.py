@@ -8,7 +8,7 @@ import pytest
 from runs_on_disk import CALIBRATED, entry, step, validation, write_run
 
 from paragon_plugin.errors import OptionError
-from paragon_plugin.report.run_history import find_run, read_run
+from paragon_plugin.hosts.run_reading import find_run, read_run
 
 
 def log_of(folder: Path) -> Path:
