@@ -72,7 +72,8 @@ def main() -> None:
     paragon_plugin.install()
 
     constant, scheduled = build(args.size, False), build(args.size, True)
-    scheduled.losses.decisions = None  # no run folder here
+    if scheduled.losses.balance is not None:  # no run folder here
+        scheduled.losses.balance.decision_log = scheduled.losses.balance.record = None
     generator = torch.Generator().manual_seed(0)
     ratios: list[float] = []
     times: dict[str, list[float]] = {"constant": [], "scheduled": []}

@@ -93,7 +93,8 @@ def build(
             **(extra or {}),
         }
     )
-    model.losses.decisions = None  # no run folder here
+    if model.losses.balance is not None:  # no run folder here
+        model.losses.balance.decision_log = model.losses.balance.record = None
     return model
 
 

@@ -72,7 +72,7 @@ def one_run(start: dict[str, Any], method: str, setting: str, seed: int, data: A
     scores = evaluate(model.net_g, validation, metric)
     finite = scores["psnr"] == scores["psnr"]
     collapsed = stopped or not finite or scores["psnr"] < start["scores"]["psnr"] - 2
-    shares = dict(model.losses.last_step.shares) if model.losses.last_step else {}
+    shares = dict(model.losses.balance.last_step.shares) if model.losses.balance else {}
     return {"seed": seed, "setting": setting, "method": method, "collapsed": collapsed, "shares": shares, **scores}
 
 

@@ -9,13 +9,13 @@ import pytest
 from runs_on_disk import write_run
 
 from paragon_plugin.hosts.basicsr.stock_run.log_reading import Points
+from paragon_plugin.hosts.run_reading import read_run
 from paragon_plugin.report.calibration_table import calibrations
 from paragon_plugin.report.events import events, meaning
 from paragon_plugin.report.finding import Finding
 from paragon_plugin.report.findings import findings
-from paragon_plugin.report.references import SetRecord
-from paragon_plugin.hosts.run_reading import read_run
 from paragon_plugin.report.logged_decisions import LoggedDecision
+from paragon_plugin.report.references import SetRecord
 from paragon_plugin.report.run_history import RunHistory
 
 

@@ -15,10 +15,9 @@ import skimage.data
 from PIL import Image
 from runs_on_disk import write_run
 
-from paragon_plugin.report.references import CropPlace, SetRecord, write_records
 from paragon_plugin.hosts.run_reading import read_run
 from paragon_plugin.report import written_report
-
+from paragon_plugin.report.references import CropPlace, SetRecord, write_records
 
 
 def write_report(folders: list[Path], output: Path | None = None) -> list[Path]:

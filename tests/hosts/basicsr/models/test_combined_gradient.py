@@ -131,7 +131,10 @@ def test_accumulation_decides_once_per_step_from_all_parts(short_options: Callab
         model = build(options_of(file, tmp_path))
         told: list[Any] = []
         step = model.losses.balance.scheduler.step
-        model.losses.balance.scheduler.step = lambda i, r, c, step=step, told=told: (told.append((i, r, c)), step(i, r, c))[1]
+        model.losses.balance.scheduler.step = lambda i, r, c, step=step, told=told: (
+            told.append((i, r, c)),
+            step(i, r, c),
+        )[1]
         train(model, batches(3))
         assert [i for i, _, _ in told] == [1, 2, 3]
         readings.append(told[0])

@@ -65,7 +65,7 @@ def test_a_stopped_run_can_go_on_and_a_resumed_one_forgets_what_was_undone(tmp_p
     first.write_text(
         first.read_text() + entry(50, "Stopped at iteration 210 with a checkpoint; --auto_resume goes on.")
     )
-    assert (read_run(folder).state, read_run(folder).stopped_at) == ("stopped", 210)
+    assert (read_run(folder).state, read_run(folder).iteration) == ("stopped", 210)
     second = folder / "train_resumed_20260102_110000.log"
     second.write_text(
         entry(0, "Resuming from iteration 100 (epoch 1).") + step(5, 150, 0.07) + validation(9, 200, 31.0)
