@@ -88,6 +88,7 @@ class RunRecord:
         self._started = True
         seconds, kept = 0.0, []
         if iteration > 0:
+            self._head = (read_head(self.folder) or {}) | self._head
             lines = read_lines(self.folder)
             seconds = spent_seconds(lines)
             kept = [line for line in lines if line["iteration"] <= iteration or line["kind"] == "warning"]
