@@ -21,19 +21,18 @@ from paragon_plugin.scheduling.run_record import read_head, read_lines
 
 pytestmark = pytest.mark.usefixtures("host")
 
+OPTIONS = Path(__file__).resolve().parents[2] / "options" / "quickstart.yml"
 COMMAND = [sys.executable, "-m", "paragon_plugin.train", "-opt"]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, host: None) -> Path:
     """The folder of a short run with its report, its images and TensorBoard's files."""
-    from conftest import ROOT
-
     root = tmp_path_factory.mktemp("finished")
     overrides = ["name=mine", "network_g:type=paragonsr2_nano", "train:total_iter=40", "val:val_freq=20"]
     overrides += ["datasets:train:gt_size=32", "datasets:train:batch_size_per_gpu=4", "logger:print_freq=10"]
     overrides += ["train:dynamic_loss_scheduling:max_weight=12345"]
-    command = [*COMMAND, str(ROOT / "options" / "quickstart.yml"), "--force_yml", *overrides]
+    command = [*COMMAND, str(OPTIONS), "--force_yml", *overrides]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return root / "experiments" / "mine"
