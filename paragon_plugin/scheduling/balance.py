@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ class _OptimizerStep:
     ready: bool = True
     readings: Tensor | None = None
     """Sum over the parts of values, norms and complexity, on the device."""
-    names: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list[str])
     decided: tuple[dict[str, Reading], float | None] | None = None
     """What the scheduler is told once the optimizer has stepped."""
 
@@ -198,7 +198,7 @@ class LossBalance:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(vector)
             vector = vector / torch.distributed.get_world_size()
-        numbers: list[float] = vector.tolist()
+        numbers = cast("list[float]", vector.tolist())  # pyright: ignore[reportUnknownMemberType]
         count = len(names)
         readings = {name: Reading(numbers[i], numbers[count + i], self._ramp(name)) for i, name in enumerate(names)}
         self.values = {name: reading.value for name, reading in readings.items()}

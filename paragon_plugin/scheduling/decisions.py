@@ -15,8 +15,8 @@ class Decision:
     kind: Kind
     reason: str
     losses: tuple[str, ...] = ()
-    before: Mapping[str, float] = field(default_factory=dict)
-    after: Mapping[str, float] = field(default_factory=dict)
+    before: Mapping[str, float] = field(default_factory=dict[str, float])
+    after: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -6,6 +6,7 @@ With y the output and L_i the losses, `g_i = dL_i/dy` needs no pass through the 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -54,18 +55,20 @@ class OutputGradients:
 
     def norms(self) -> dict[str, Tensor]:
         """n_i = mean over samples of the L2 norm of g_i, in float32 at least; a scalar each, on the device."""
-        norms = {
-            name: torch.linalg.vector_norm(
-                gradient.flatten(1), dim=1, dtype=torch.promote_types(gradient.dtype, torch.float32)
-            ).mean()
-            for name, gradient in self.gradients.items()
-        }
+        norms = {name: _sample_norms(gradient).mean() for name, gradient in self.gradients.items()}
         return norms if self.loss_scale is None else {name: norm / self.loss_scale for name, norm in norms.items()}
 
     def backward(self, factors: Mapping[str, float]) -> None:
         """Back-propagate `sum_i f_i g_i` from the output through the network."""
         combined = weighted_sum((factors[name], gradient) for name, gradient in self.gradients.items())
-        self.output.backward(combined.to(self.output.dtype))
+        torch.autograd.backward(self.output, combined.to(self.output.dtype))
+
+
+def _sample_norms(gradient: Tensor) -> Tensor:
+    """L2 norm of each sample (B,), in float32 at least."""
+    dtype = torch.promote_types(gradient.dtype, torch.float32)
+    vector_norm = cast("Callable[..., Tensor]", torch.linalg.vector_norm)  # pyright: ignore[reportUnknownMemberType]
+    return vector_norm(gradient.flatten(1), dim=1, dtype=dtype)
 
 
 def weighted_sum(terms: Iterable[tuple[float, Tensor]]) -> Tensor:

@@ -16,7 +16,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, SupportsFloat, cast
 
@@ -148,7 +148,7 @@ class RunRecord:
             file.write((json.dumps(self._head, indent=1) + "\n").encode())
 
     @contextlib.contextmanager
-    def _forgiving(self) -> Iterator[None]:
+    def _forgiving(self) -> Generator[None]:
         """An error of the disk becomes one warning: a run must not end for want of its record."""
         try:
             yield

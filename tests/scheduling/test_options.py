@@ -283,7 +283,8 @@ _anything = st.recursive(
 @example(block={10**5000: 1})
 def test_anything_gives_valid_options_or_one_line(block: object):
     try:
-        options = parse_dynamic_loss_scheduling(block)
+        with errors_under(BLOCK):
+            options = parse_dynamic_loss_scheduling(block)
     except OptionError as error:
         message = str(error)
         assert message.startswith(BLOCK)
