@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
+from ..scheduling.decisions import number_text
 from ..scheduling.options import DynamicLossScheduling, parse_dynamic_loss_scheduling
 from ..scheduling.run_record import LINES_FILE, read_head, read_lines, spent_seconds
 from .logged_decisions import read_decisions
@@ -100,15 +101,6 @@ def recorded_parameters(head: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         for row in map(_mapping, _sequence(head.get("parameters")))
         if row
     ]
-
-
-def number_text(value: object) -> str:
-    """A number with all the digits that it was given, none that rounding added.
-
-    >>> number_text(12345), number_text(12345.0), number_text(0.85 * 0.9), number_text(1e-06)
-    ('12345', '12345', '0.765', '1e-06')
-    """
-    return f"{value:.10g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def flattened(options: Mapping[str, Any], path: str = "") -> dict[str, str]:

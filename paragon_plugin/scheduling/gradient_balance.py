@@ -111,7 +111,8 @@ class GradientBalance:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name, average in state["magnitudes"].items():
-            self.magnitudes[name] = LogAverage(**{**average, "window": list(average["window"])})
+            restored: dict[str, Any] = {**average, "window": list(average["window"])}
+            self.magnitudes[name] = LogAverage(**restored)
         self.targets = dict(state["targets"])
         self.factors = dict(state["factors"])
         self.reference = list(state["reference"])

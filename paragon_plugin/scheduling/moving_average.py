@@ -39,7 +39,7 @@ class LogAverage:
     no more than that, wherever in the window it stands.
     """
 
-    window: list[float] = field(default_factory=list)
+    window: list[float] = field(default_factory=list[float])
     """Logs of the window's readings."""
     weighted_sum: float = 0.0
     weight: float = 0.0

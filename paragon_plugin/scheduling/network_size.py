@@ -1,18 +1,18 @@
 """How large a network is, for the preset that auto-calibration takes."""
 
-from typing import Any
-
 from torch import nn
 
 from .presets import PRESETS, nearest_size
+
+_WRAPPERS: tuple[type[nn.Module], ...] = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def bare(net: nn.Module) -> nn.Module:
     """The network inside DataParallel, DistributedDataParallel and compiled wrappers, nested in any order."""
     while True:
-        inner: Any = getattr(net, "_orig_mod", None)
-        if inner is None and isinstance(net, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            inner = net.module
+        inner: nn.Module | None = getattr(net, "_orig_mod", None)
+        if inner is None and isinstance(net, _WRAPPERS):
+            inner = net.get_submodule("module")
         if inner is None:
             return net
         net = inner

@@ -8,7 +8,7 @@ Numbers may be written as text (`1e-4` is text to YAML 1.1, a number to people).
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 import msgspec
 from msgspec import Meta
@@ -33,6 +33,9 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
 
     auto_calibrate: bool = False
     """Compute every parameter from the network's size, the data, the training phase and its stability."""
+
+    observe: bool = False
+    """Measure and report, change nothing: every factor stays at 1, and decisions are told as they would be made."""
 
     signal: Signal = "gradient"
     """What the multipliers follow: each loss's gradient on the output, its value's ratio to its baseline, or its rate
@@ -125,16 +128,17 @@ def parse_dynamic_loss_scheduling(raw: object) -> DynamicLossScheduling:
         return DynamicLossScheduling(enabled=False)
     if not isinstance(raw, Mapping):
         raise OptionError("", f"must be a block of options such as 'enabled: true', got {shown(raw)}")
+    block = cast("Mapping[Any, Any]", raw)
     fields = DynamicLossScheduling.__struct_fields__
-    for key in raw:
+    for key in block:
         if key not in fields:
             word = _key_text(key)
             raise OptionError(word, f"unknown option{suggestion(word, fields)}")
-    _refuse_lookalikes(raw)
+    _refuse_lookalikes(block)
     try:
-        return msgspec.convert(dict(raw), DynamicLossScheduling, strict=False)
+        return msgspec.convert(dict(block), DynamicLossScheduling, strict=False)
     except msgspec.ValidationError as error:
-        raise _readable(error, raw) from None
+        raise _readable(error, block) from None
     except UnicodeEncodeError as error:  # YAML can spell half a surrogate pair
         raise OptionError("", f"must be valid Unicode text, got {error.object!r}") from None
 
@@ -152,9 +156,10 @@ def dynamic_loss_scheduling_errors(raw: object) -> Iterator[OptionError]:
             yield error
             if not isinstance(raw, Mapping):
                 return
-            rest = {key: value for key, value in raw.items() if error.path != _key_text(key)}
+            block = cast("Mapping[Any, Any]", raw)
+            rest = {key: value for key, value in block.items() if error.path != _key_text(key)}
             rest.setdefault("enabled", True)
-            if rest.keys() == raw.keys():
+            if rest.keys() == block.keys():
                 return
             raw = rest
 
@@ -166,7 +171,7 @@ def _key_text(key: object) -> str:
 def _refuse_lookalikes(raw: Mapping[str, Any]) -> None:
     """Lenient conversion turns 2 into true and nan passes no comparison: both are refused with their own words."""
     for key, value in raw.items():
-        if key in ("enabled", "auto_calibrate") and not isinstance(value, bool):
+        if key in ("enabled", "auto_calibrate", "observe") and not isinstance(value, bool):
             raise OptionError(key, f"must be true or false, got {shown(value)}")
         if isinstance(value, float) and not math.isfinite(value):
             raise OptionError(key, f"must be a finite number, got {value}")

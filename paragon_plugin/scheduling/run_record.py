@@ -16,7 +16,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, SupportsFloat, cast
 
@@ -45,10 +45,12 @@ class RunRecord:
 
     Args:
         folder: The run's folder; made by the first write.
+        clock: Gives the present as seconds since the epoch.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, clock: Callable[[], float] = time.time):
         self.folder = Path(folder)
+        self.clock = clock
         self._head: dict[str, Any] = {"schema": SCHEMA}
         self._started = False
         self._ended = False
@@ -86,10 +88,11 @@ class RunRecord:
         self._started = True
         seconds, kept = 0.0, []
         if iteration > 0:
+            self._head = (read_head(self.folder) or {}) | self._head
             lines = read_lines(self.folder)
             seconds = spent_seconds(lines)
             kept = [line for line in lines if line["iteration"] <= iteration or line["kind"] == "warning"]
-        now = time.time()
+        now = self.clock()
         self._head |= {
             "versions": versions(),
             "owner": {"host": socket.gethostname(), "process": os.getpid(), "since": now},
@@ -133,7 +136,7 @@ class RunRecord:
         if not self._started or self._ended:
             return
         with self._forgiving(), open(self.folder / LINES_FILE, "a+b") as file:
-            line = _text(_line(kind, iteration, time.time(), values)).encode()
+            line = _text(_line(kind, iteration, self.clock(), values)).encode()
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 if file.read() != b"\n":  # a kill cut the last line off
@@ -145,7 +148,7 @@ class RunRecord:
             file.write((json.dumps(self._head, indent=1) + "\n").encode())
 
     @contextlib.contextmanager
-    def _forgiving(self) -> Iterator[None]:
+    def _forgiving(self) -> Generator[None]:
         """An error of the disk becomes one warning: a run must not end for want of its record."""
         try:
             yield
