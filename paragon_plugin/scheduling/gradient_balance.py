@@ -48,7 +48,7 @@ class GradientBalance:
         self.factors: dict[str, float] = {}
         self.reference: list[str] = []
 
-    def observe(self, name: str, reading: Reading, parameters: Parameters, *, window: bool) -> bool:
+    def observe(self, name: str, reading: Reading, parameters: Parameters, window: bool) -> bool:
         norm = reading.gradient_norm
         if norm <= 0 or (name in self.factors and norm * self.factors[name] < VANISHED * self._total()):
             return False

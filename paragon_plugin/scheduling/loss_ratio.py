@@ -26,7 +26,7 @@ class LossRatio:
         self.baseline_sums = {loss.name: 0.0 for loss in losses}
         self.baseline_counts = {loss.name: 0 for loss in losses}
 
-    def observe(self, name: str, reading: Reading, parameters: Parameters, *, window: bool) -> bool:
+    def observe(self, name: str, reading: Reading, parameters: Parameters, window: bool) -> bool:
         value = abs(reading.value)
         if window:
             self.baseline_sums[name] += value
@@ -34,7 +34,7 @@ class LossRatio:
         self.averages[name].update(value, parameters.momentum)
         return True
 
-    def calibrate(self, names: Sequence[str], parameters: Parameters) -> dict[str, Calibration]:
+    def calibrate(self, _names: Sequence[str], _parameters: Parameters) -> dict[str, Calibration]:
         return {}
 
     def desired(self, name: str, multiplier: float, parameters: Parameters) -> float:
@@ -47,7 +47,7 @@ class LossRatio:
         wanted = min(max(wanted, parameters.min_weight), parameters.max_weight)
         return wanted if outside_dead_band(multiplier, wanted, parameters.adaptation_threshold) else multiplier
 
-    def target(self, name: str) -> float | None:
+    def target(self, _name: str) -> float | None:
         return None
 
     def state_dict(self) -> dict[str, Any]:

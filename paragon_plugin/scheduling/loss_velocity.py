@@ -24,11 +24,11 @@ ROOM = 0.1
 class LossVelocity:
     """See the module's docstring."""
 
-    def __init__(self, losses: Sequence[LossInfo], options: DynamicLossScheduling):
+    def __init__(self, losses: Sequence[LossInfo], _options: DynamicLossScheduling):
         self.smoothed: dict[str, float] = {}
         self.velocity = {loss.name: 0.0 for loss in losses}
 
-    def observe(self, name: str, reading: Reading, parameters: Parameters, *, window: bool) -> bool:
+    def observe(self, name: str, reading: Reading, parameters: Parameters, _window: bool) -> bool:
         value = abs(reading.value)
         before = self.smoothed.get(name, value)
         a = 1 - math.exp(-1 / TIME_CONSTANT)
@@ -37,7 +37,7 @@ class LossVelocity:
         self.velocity[name] = parameters.momentum * self.velocity[name] + (1 - parameters.momentum) * change
         return True
 
-    def calibrate(self, names: Sequence[str], parameters: Parameters) -> dict[str, Calibration]:
+    def calibrate(self, _names: Sequence[str], _parameters: Parameters) -> dict[str, Calibration]:
         return {}
 
     def desired(self, name: str, multiplier: float, parameters: Parameters) -> float:
@@ -49,7 +49,7 @@ class LossVelocity:
         wanted = multiplier * (1 + parameters.adaptation_rate) ** (-math.copysign(ROOM, relative))
         return min(max(wanted, parameters.min_weight), parameters.max_weight)
 
-    def target(self, name: str) -> float | None:
+    def target(self, _name: str) -> float | None:
         return None
 
     def state_dict(self) -> dict[str, Any]:

@@ -178,7 +178,7 @@ class DynamicLossScheduler:
                 state.first_active = iteration
             window = state.calibrated_at is None and not self._settling(name, iteration, parameters)
             state.observed += window
-            if self.signal.observe(name, reading, parameters, window=window):
+            if self.signal.observe(name, reading, parameters, window):
                 telling.add(name)
                 state.told += window
         return telling

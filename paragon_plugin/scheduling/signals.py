@@ -29,24 +29,24 @@ class Calibration:
 
 
 class Signal(Protocol):
-    """Turns readings into desired multipliers."""
+    """Turns readings into desired multipliers. Arguments go by position: not every signal has a use for each."""
 
-    def observe(self, name: str, reading: Reading, parameters: Parameters, *, window: bool) -> bool:
+    def observe(self, name: str, reading: Reading, parameters: Parameters, window: bool, /) -> bool:
         """Take in one finite reading; `window`: it belongs to the loss's baseline window.
 
         Returns whether the reading says something. One that does not (a vanished gradient) is not counted.
         """
         ...
 
-    def calibrate(self, names: Sequence[str], parameters: Parameters) -> dict[str, Calibration]:
+    def calibrate(self, names: Sequence[str], parameters: Parameters, /) -> dict[str, Calibration]:
         """End the baseline windows of these losses; losses not in the answer keep factor 1."""
         ...
 
-    def desired(self, name: str, multiplier: float, parameters: Parameters) -> float:
+    def desired(self, name: str, multiplier: float, parameters: Parameters, /) -> float:
         """The multiplier that a calibrated loss should have; `multiplier` itself where it should stay."""
         ...
 
-    def target(self, name: str) -> float | None:
+    def target(self, name: str, /) -> float | None:
         """The share that the loss is held at, where the signal has such a thing."""
         ...
 

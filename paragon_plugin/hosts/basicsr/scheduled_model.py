@@ -24,7 +24,7 @@ class ScheduledModel(Protocol):
         ...
 
     @classmethod
-    def needed_options(cls, options: Mapping[str, Any]) -> Sequence[str]:
+    def needed_options(cls, options: Mapping[str, Any], /) -> Sequence[str]:
         """Names at the top of the option file that it cannot do without."""
         ...
 
@@ -33,7 +33,7 @@ class ScheduledModel(Protocol):
         """Classes whose source names the options that it reads."""
         ...
 
-    def rehearse(self, item: Mapping[str, Any], batch_size: int) -> None:
+    def rehearse(self, item: Mapping[str, Any], batch_size: int, /) -> None:
         """Try what training will do with an item of the training set; nothing changes.
 
         Raises:

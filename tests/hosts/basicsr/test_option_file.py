@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from training_parts import batches, build, options_of, train
 
 from paragon_plugin.errors import OptionError
 from paragon_plugin.hosts.basicsr.options.file import (
@@ -169,3 +170,44 @@ def test_srun_is_as_good_as_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
     as_torchrun(port=None)
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
     assert [os.environ.pop(name) for name in names] == ["5", "8", "1", "node1", "29500"]
+
+
+@pytest.mark.usefixtures("host")
+def test_a_schedule_without_milestones_keeps_its_learning_rate(tmp_path: Path, short_options: Any) -> None:
+    from paragon_plugin.hosts.basicsr.checks.rules import check_training_options
+
+    scheduler = {"type": "MultiStepLR", "milestones": [], "gamma": 0.5}
+    options = options_of(short_options(train__scheduler=scheduler), tmp_path)
+    check_training_options(options)
+    model = build(options)
+    train(model, batches(3))
+    assert model.get_current_learning_rate() == [2e-3]
+
+
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        (
+            {"type": "CosineAnnealingRestartLR", "periods": [], "restart_weights": [], "eta_min": 1e-5},
+            "train.scheduler.periods: must be a list of numbers of at least 1, is []",
+        ),
+        (
+            {"type": "MultiStepLR", "milestones": None, "gamma": 0.5},
+            "train.scheduler.milestones: must be a list of numbers of at least 0, is None",
+        ),
+        (
+            {"type": "MultiStepLR", "milestones": [[]], "gamma": 0.5},
+            "train.scheduler.milestones: must be a list of numbers of at least 0, is [[]]",
+        ),
+    ],
+)
+def test_schedules_without_the_numbers_that_they_need_are_refused(
+    tmp_path: Path, short_options: Any, scheduler: dict[str, Any], message: str
+) -> None:
+    from paragon_plugin.hosts.basicsr.checks.rules import check_training_options
+
+    options = options_of(short_options(train__scheduler=scheduler), tmp_path)
+    with pytest.raises(OptionError) as error:
+        check_training_options(options)
+    assert str(error.value) == message

@@ -80,7 +80,7 @@ class ParagonSRModel(SRModel):
         return build_recipe(train, manual_weights)
 
     @classmethod
-    def needed_options(cls, options: Mapping[str, Any]) -> Sequence[str]:
+    def needed_options(cls, _options: Mapping[str, Any]) -> Sequence[str]:
         """Names at the top of the option file that it cannot do without."""
         return ()
 
@@ -89,7 +89,7 @@ class ParagonSRModel(SRModel):
         """Classes whose source names the options that it reads."""
         return (cls,)
 
-    def rehearse(self, item: Mapping[str, Any], batch_size: int) -> None:
+    def rehearse(self, item: Mapping[str, Any], _batch_size: int) -> None:
         """Every loss on what the network makes of an item of the training set; nothing changes.
 
         Raises:
@@ -182,7 +182,7 @@ class ParagonSRModel(SRModel):
         """What the losses compare the output of a part of the batch with."""
         return StepInputs(self.gt[part], self._targets(part), self._ema_output(part))
 
-    def _targets(self, part: slice) -> dict[Role, Tensor]:
+    def _targets(self, _part: slice) -> dict[Role, Tensor]:
         """Ground truth in another form for some roles."""
         return {}
 

@@ -94,7 +94,7 @@ def numbers(
 
     def check(path: str, value: Any) -> list[float]:
         items = value if isinstance(value, list) else []
-        good = bool(items) and all(
+        good = (bool(items) or (empty and value == [])) and all(
             isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) and x >= low for x in items
         )
         if (

@@ -74,7 +74,7 @@ def _problem(options: Options, path: Path) -> str:
     if not {"iter", "epoch", "optimizers", "schedulers"} <= state.keys():
         return "is not a training state"
     checksums = state.get("networks", {})
-    for name in _needed_networks(options, state):
+    for name in _needed_networks(options):
         network = Path(options["path"]["models"]) / f"{name}_{state['iter']}.pth"
         try:
             network_weights(read_checkpoint(network), network)
@@ -85,7 +85,7 @@ def _problem(options: Options, path: Path) -> str:
     return ""
 
 
-def _needed_networks(options: Options, state: dict[str, Any]) -> Iterator[str]:
+def _needed_networks(options: Options) -> Iterator[str]:
     """Names such as `net_g` of the networks that are loaded with a state: the option file's, as the host does it."""
     ignored = options["path"].get("ignore_resume_networks") or ()
     for block in options:
