@@ -28,7 +28,7 @@ WINGS: dict[str, set[str]] = {
     "models": {"options", "recipe"},
     "data": set(),
     "checks": {"options", "recipe"},
-    "run": {"options", "recipe", "models", "checks"},
+    "run": {"options", "recipe", "models", "checks", "stock_run"},
     "stock_run": {"options"},
 }
 """The same within `hosts/basicsr`."""

@@ -13,14 +13,15 @@ from typing import Any
 from ..errors import OptionError
 from ..scheduling.decisions import number_text
 from ..scheduling.options import DynamicLossScheduling, parse_dynamic_loss_scheduling
-from ..scheduling.run_record import LINES_FILE, read_head, read_lines, spent_seconds
+from ..scheduling.run_record import LINES_FILE, process_start, read_head, read_lines, spent_seconds
 from .logged_decisions import read_decisions
 from .references import FILE_NAME, FOLDER, read_records
 from .run_history import Points, RunHistory, State
 
 QUIET_SECONDS = 120
 QUIET_LINES = 5
-"""A run whose process cannot be asked is taken for dead after so long without a line, or so many lines' time."""
+"""A run whose process cannot be asked is taken for dead after so many seconds without a line, or after the time that so
+many lines took."""
 
 
 def read_recorded_run(folder: Path, now: float | None = None) -> RunHistory | None:
@@ -152,8 +153,10 @@ def _state(head: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], folder: 
     if state in ("finished", "stopped", "failed"):
         return state
     owner = _mapping(head.get("owner"))
-    if owner.get("host") == socket.gethostname() and not _alive(_whole(owner.get("process"))):
-        return "silent"
+    if owner.get("host") == socket.gethostname():
+        alive = _alive(_whole(owner.get("process")), _whole(owner.get("began")))
+        if alive is not None:
+            return "running" if alive else "silent"
     times = [line["time"] for line in lines if line["kind"] == "scalars"][-20:]
     gaps = [later - earlier for earlier, later in pairwise(times)]
     patience = max(QUIET_SECONDS, QUIET_LINES * statistics.median(gaps) if gaps else 0)
@@ -164,17 +167,17 @@ def _state(head: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], folder: 
     return "running" if now - written < patience else "silent"
 
 
-def _alive(process: int | None) -> bool:
-    """Whether a process of this machine runs; True where that cannot be told."""
-    if process is None or os.name != "posix":
-        return True
+def _alive(process: int | None, began: int | None) -> bool | None:
+    """Whether a process of this machine runs; None where that cannot be told."""
+    if process is None or process <= 0 or os.name != "posix":
+        return None
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
-        return True
-    return True
+        return None
+    return None if began is None else process_start(process) == began
 
 
 def _eta(lines: Sequence[Mapping[str, Any]], total: int | None) -> str:

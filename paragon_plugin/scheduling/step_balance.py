@@ -59,7 +59,7 @@ class StepBalance:
         size: ParagonSR2 size whose preset auto-calibration takes, or a number of trainable parameters.
         size_reason: How that size was found, for the log.
         folder: Where the decision log goes; None to keep none (ranks other than 0).
-        record: The run's record, which is told what is scheduled and with which parameters; None to keep none.
+        record: The run's record, which is told the parameters of the first step; None to keep none.
         decides_first: Decide on a step before its own backward pass; else the factors are those of the step before.
         scaled: Gradients carry a loss scale, so that an infinite one may be an overflow.
         logger: Takes the decisions in words.
@@ -100,6 +100,8 @@ class StepBalance:
         self._step = _OptimizerStep(0, 1, {})
         self._overflows = Overflows()
         self._resumed_from: int | None = None
+        self._fresh = True
+        """Whether it does not go on from a saved state."""
         rule = options.target_rule if options.signal == "gradient" else options.signal
         alone = " One loss alone: there is nothing to balance." if len(losses) == 1 else ""
         looks = " It only observes: factors stay at 1." if options.observe else ""
@@ -284,7 +286,7 @@ class StepBalance:
 
     def _tell_parameters(self, iteration: int) -> None:
         self.logger.info(f"Effective parameters:\n{self.scheduler.describe_parameters(iteration)}")
-        if self.record is not None:
+        if self.record is not None and (self._fresh or not self.record.describes("parameters")):
             parameters = self.scheduler.parameters(iteration)
             self.record.describe(
                 parameters=[
@@ -292,6 +294,7 @@ class StepBalance:
                     for name in parameters.NAMES
                 ]
             )
+        if self.record is not None:
             self.record.keep_description()
 
     def weights(self) -> dict[str, float]:
@@ -354,6 +357,7 @@ class StepBalance:
         except ForeignStateError as change:
             self.logger.warning(f"The loss scheduler's options have changed ({change}); calibration starts afresh.")
             return
+        self._fresh = False
         self.first_shares = dict(state["first_shares"])
         self.held = dict(state.get("held", {}))
 
