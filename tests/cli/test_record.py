@@ -180,3 +180,34 @@ def test_a_run_under_the_hosts_own_loop_says_what_it_scheduled(
     assert run.recipe["l1_loss"] == ("pixel", 1.0)
     assert ("max_weight", "12345", "set by the user") in run.parameters
     assert "set by the user" in page(run)
+
+
+def test_resuming_keeps_what_was_told_before_and_a_run_without_a_record_gets_one(
+    short_options: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from paragon_plugin.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def train(total: int) -> RunHistory:
+        file = short_options(num_gpu=8, train__total_iter=total, logger__print_freq=5)
+        assert main(["train", "-opt", str(file), "--auto_resume"]) == 0
+        return read_run(tmp_path / "experiments" / "short")
+
+    first = train(20)
+    assert [text for text in first.warnings if "num_gpu" in text]  # told before the run's folder was there
+    second = train(40)
+    assert second.resumed_from == [20]
+    assert second.parameters == first.parameters
+    assert second.seconds is not None
+    assert first.seconds is not None
+    assert second.seconds > first.seconds
+
+    for name in ("run_record.json", "run_record.jsonl"):  # as if an earlier version had trained it
+        (tmp_path / "experiments" / "short" / name).unlink()
+    third = train(60)
+    assert [iteration for iteration, _ in third.series["losses/l_l1_loss"]] == list(range(5, 61, 5))
+    assert third.resumed_from == [20, 40]
+    assert [text for text in third.warnings if "num_gpu" in text]
+    assert third.seconds is not None
+    assert third.seconds > 1
