@@ -9,8 +9,9 @@ import step_traces
 GOLDEN: dict[str, Any] = json.loads(step_traces.FILE.read_text())
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("name", step_traces.CASES)
-def test_trains_as_recorded(name: str, host: None) -> None:
+def test_trains_as_recorded(name: str) -> None:
     found, wanted = step_traces.trace(step_traces.CASES[name]), GOLDEN[name]
     assert len(found["log"]) == len(wanted["log"])
     for iteration, (row, recorded) in enumerate(zip(found["log"], wanted["log"], strict=True), start=1):

@@ -28,7 +28,7 @@ RECIPE: dict[str, Any] = {
 def _fp16_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch computes float16 on a CPU as well, slowly; users are refused it, tests are not."""
     parse = step_options._precision
-    monkeypatch.setattr(step_options, "_precision", lambda options, gpu: parse(options, True))
+    monkeypatch.setattr(step_options, "_precision", lambda options, _: parse(options, True))
 
 
 def calibrations(model: Any) -> dict[str, float]:
@@ -55,7 +55,7 @@ def test_decisions_are_those_of_float32(short_options: Callable[..., Path], tmp_
     assert not torch.equal(flat(exact), flat(half))  # it was computed otherwise
     kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     seen = []
-    half.net_g.register_forward_hook(lambda module, _, __: seen.append(torch.get_autocast_dtype("cpu")))
+    half.net_g.register_forward_hook(lambda *_: seen.append(torch.get_autocast_dtype("cpu")))
     train(half, data[:1], first=31)
     assert seen == [kind]
 
