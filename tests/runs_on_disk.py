@@ -1,9 +1,11 @@
-"""Writes runs as training leaves them: logs in BasicSR's format, decisions, TensorBoard events, photographs."""
+"""Writes runs as training leaves them: with a record, or as version 0.1 did with a log in BasicSR's format."""
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from paragon_plugin.scheduling.run_record import RunRecord
 
 OPTIONS = """
   name: {name}
@@ -90,4 +92,60 @@ def write_run(
     (folder / "loss_schedule.jsonl").write_text("".join(json.dumps(decision) + "\n" for decision in decisions))
     if finished:
         (folder / "models" / "net_g_latest.pth").write_bytes(b"weights")
+    return folder
+
+
+def write_recorded_run(
+    root: Path,
+    name: str,
+    *,
+    total: int = 200,
+    lr: float = 1e-3,
+    losses: Iterable[float] = (0.1, 0.08, 0.05, 0.04),
+    psnr: Iterable[float] = (30.0, 31.5),
+    decisions: Iterable[dict[str, Any]] = CALIBRATED,
+    finished: bool = True,
+) -> Path:
+    """The same run with a record; without `finished` it ends there, as if killed on another machine."""
+    folder = root / "experiments" / name
+    (folder / "models").mkdir(parents=True)
+    second = 0
+    record = RunRecord(folder, clock=lambda: 1767340800.0 + second)
+    block = {"enabled": True, "auto_calibrate": True}
+    record.describe(
+        name=name,
+        host="basicsr",
+        options={
+            "name": name,
+            "model_type": "ParagonSRModel",
+            "scale": 2,
+            "network_g": {"type": "paragonsr2_tiny"},
+            "train": {"total_iter": total, "optim_g": {"lr": lr}, "dynamic_loss_scheduling": block},
+            "val": {"val_freq": 100, "metrics": {"psnr": {"type": "calculate_psnr"}}},
+        },
+        scheduling=block,
+        total_iter=total,
+        network={"type": "paragonsr2_tiny", "parameters": 32107},
+        losses=[
+            {"name": "l1_loss", "role": "pixel", "weight": 1.0},
+            {"name": "fft_loss", "role": "structural", "weight": 0.05},
+        ],
+    )
+    record.start(0)
+    values = list(psnr)
+    for number, loss in enumerate(losses, start=1):
+        second = 10 * number
+        numbers = {"lr": lr, "losses/l_l1_loss": loss, "losses/l_fft_loss": 3 * loss}
+        numbers |= {"loss_weights/l1_loss": 2.0, "loss_weights/fft_loss": 0.0375}
+        record.scalars(50 * number, numbers | {"loss_shares/l1_loss": 0.4, "loss_shares/fft_loss": 0.6})
+        if number % 2 == 0:
+            record.validation(50 * number, "Set", {"psnr": values.pop(0)})
+    (folder / "loss_schedule.jsonl").write_text("".join(json.dumps(decision) + "\n" for decision in decisions))
+    if finished:
+        (folder / "models" / "net_g_latest.pth").write_bytes(b"weights")
+        record.end(total, "finished")
+    else:
+        head = json.loads((folder / "run_record.json").read_text())
+        head["owner"]["host"] = "another machine"
+        (folder / "run_record.json").write_text(json.dumps(head))
     return folder

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     import paragon_plugin
 
     paragon_plugin.install()
-    from ..hosts.basicsr.checks.check_command import check
+    from ..hosts.basicsr.run.checking import check
 
     problems, schedule = check(args, os.getcwd())
     for problem in problems.found:

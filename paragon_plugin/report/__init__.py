@@ -1,1 +1,1 @@
-"""What a run tells: decision log, console, summary."""
+"""What a run tells: the page about it, its findings in sentences, the progress line, the closing summary."""

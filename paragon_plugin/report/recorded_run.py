@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError
+from ..scheduling.decisions import number_text
 from ..scheduling.options import DynamicLossScheduling, parse_dynamic_loss_scheduling
-from ..scheduling.run_record import LINES_FILE, read_head, read_lines, spent_seconds
+from ..scheduling.run_record import LINES_FILE, process_start, read_head, read_lines, spent_seconds
 from .logged_decisions import read_decisions
 from .references import FILE_NAME, FOLDER, read_records
 from .run_history import Points, RunHistory, State
 
 QUIET_SECONDS = 120
 QUIET_LINES = 5
-"""A run whose process cannot be asked is taken for dead after so long without a line, or so many lines' time."""
+"""A run whose process cannot be asked is taken for dead after so many seconds without a line, or after the time that so
+many lines took."""
 
 
 def read_recorded_run(folder: Path, now: float | None = None) -> RunHistory | None:
@@ -102,15 +104,6 @@ def recorded_parameters(head: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
-def number_text(value: object) -> str:
-    """A number with all the digits that it was given, none that rounding added.
-
-    >>> number_text(12345), number_text(12345.0), number_text(0.85 * 0.9), number_text(1e-06)
-    ('12345', '12345', '0.765', '1e-06')
-    """
-    return f"{value:.10g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
-
-
 def flattened(options: Mapping[str, Any], path: str = "") -> dict[str, str]:
     """Nested options as text by dotted path."""
     found: dict[str, str] = {}
@@ -160,8 +153,10 @@ def _state(head: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], folder: 
     if state in ("finished", "stopped", "failed"):
         return state
     owner = _mapping(head.get("owner"))
-    if owner.get("host") == socket.gethostname() and not _alive(_whole(owner.get("process"))):
-        return "silent"
+    if owner.get("host") == socket.gethostname():
+        alive = _alive(_whole(owner.get("process")), _whole(owner.get("began")))
+        if alive is not None:
+            return "running" if alive else "silent"
     times = [line["time"] for line in lines if line["kind"] == "scalars"][-20:]
     gaps = [later - earlier for earlier, later in pairwise(times)]
     patience = max(QUIET_SECONDS, QUIET_LINES * statistics.median(gaps) if gaps else 0)
@@ -172,17 +167,17 @@ def _state(head: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], folder: 
     return "running" if now - written < patience else "silent"
 
 
-def _alive(process: int | None) -> bool:
-    """Whether a process of this machine runs; True where that cannot be told."""
-    if process is None or os.name != "posix":
-        return True
+def _alive(process: int | None, began: int | None) -> bool | None:
+    """Whether a process of this machine runs; None where that cannot be told."""
+    if process is None or process <= 0 or os.name != "posix":
+        return None
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
-        return True
-    return True
+        return None
+    return None if began is None else process_start(process) == began
 
 
 def _eta(lines: Sequence[Mapping[str, Any]], total: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The file that a run's first validation leaves for its report: see `validation_record`, which writes it."""
+"""The file that a first validation leaves for the report; `hosts.basicsr.run.validation_record` writes it."""
 
 import json
 from collections.abc import Mapping

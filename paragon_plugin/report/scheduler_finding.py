@@ -47,6 +47,10 @@ def scheduler_finding(run: RunHistory) -> Finding:
         return Finding(question, "It was off.", "The losses were summed with the option file's constant weights.")
     if run.scheduling is not None and run.scheduling.signal in FOLLOWED:
         return _following_finding(run, question, FOLLOWED[run.scheduling.signal])
+    if run.scheduling is not None and run.scheduling.observe:
+        shares = " and ".join(f"{row.loss} makes {percent(row.share)}" for row in calibrations(run) if row.share)
+        said = f"It only observed (observe: true): the weights are constant. {shares or 'Nothing was measured yet'}"
+        return Finding(question, "It changed nothing.", f"{said}{' of each update now' if shares else ''}.")
     rows = [row for row in calibrations(run) if row.measured is not None and row.target is not None]
     if not rows:
         going = "is still measuring" if run.state == "running" else "had not finished measuring"

@@ -33,15 +33,12 @@ _PREFIXES = ("module.", "_orig_mod.")  # of networks saved inside DataParallel a
 
 
 class CheckpointError(OptionError):
-    """A file cannot be used as a checkpoint.
-
-    Attributes:
-        problem: what is the matter, to stand after the file's name: "does not exist".
-    """
+    """A file cannot be used as a checkpoint."""
 
     def __init__(self, path: str | Path, problem: str):
         super().__init__(str(path), problem)
         self.problem = problem
+        """What is the matter, in words that follow the file's name: "does not exist"."""
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -70,17 +67,14 @@ def save_atomically(state: Any, path: str | Path) -> str:
 
 @dataclass(frozen=True)
 class NetworkMetadata:
-    """What a checkpoint says about its network.
-
-    Attributes:
-        type: registered name, such as `paragonsr2_tiny`.
-        scale: enlargement; None where the options file named none.
-        options: the network's other options, defaults resolved where the network tells them.
-    """
+    """What a checkpoint says about its network."""
 
     type: str
+    """Registered name, such as `paragonsr2_tiny`."""
     scale: int | None
+    """Enlargement; None where the option file named none."""
     options: dict[str, Any]
+    """The network's other options, with their defaults where the network tells them."""
 
     def plain(self) -> dict[str, Any]:
         """The value to store under `METADATA`: plain values that load without running code."""
@@ -94,9 +88,9 @@ def network_metadata(block: Mapping[str, Any], net: nn.Module, scale: int | None
     change of a default does not change what a checkpoint means. Values that are not plain are left out.
 
     Args:
-        block: the option file's `network_g`, with `type`.
-        net: the bare network built from it.
-        scale: the option file's.
+        block: The option file's `network_g`, with `type`.
+        net: The bare network built from it.
+        scale: The option file's.
     """
     options = {key: value for key, value in block.items() if key not in ("type", "scale")}
     for name in inspect.signature(type(net)).parameters:
@@ -178,11 +172,11 @@ def read_network(path: str | Path, param_key: str | None = "params_ema") -> dict
 
     Args:
         path: `.pth` or `.safetensors`.
-        param_key: where to look first; without it there, `params_ema`, `params` and the top level follow, in this
+        param_key: Where to look first; without it there, `params_ema`, `params` and the top level follow, in this
             order. None takes the top level only.
 
     Raises:
-        CheckpointError: as `read_checkpoint`; or the file holds no weights there.
+        CheckpointError: As `read_checkpoint`; or the file holds no weights there.
     """
     return network_weights(read_checkpoint(path), path, param_key)
 

@@ -23,6 +23,15 @@ class Decision:
         return asdict(self)
 
 
+def number_text(value: object) -> str:
+    """A number with all the digits that it was given, none that rounding added; anything else as text.
+
+    >>> number_text(12345), number_text(12345.0), number_text(0.85 * 0.9), number_text(1e-06)
+    ('12345', '12345', '0.765', '1e-06')
+    """
+    return f"{value:.10g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
 def percent(share: float) -> str:
     """A share for people: `0.61 %`, `22 %`.
 

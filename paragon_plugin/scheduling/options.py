@@ -34,6 +34,9 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
     auto_calibrate: bool = False
     """Compute every parameter from the network's size, the data, the training phase and its stability."""
 
+    observe: bool = False
+    """Measure and report, change nothing: every factor stays at 1, and decisions are told as they would be made."""
+
     signal: Signal = "gradient"
     """What the multipliers follow: each loss's gradient on the output, its value's ratio to its baseline, or its rate
     of change."""
@@ -168,7 +171,7 @@ def _key_text(key: object) -> str:
 def _refuse_lookalikes(raw: Mapping[str, Any]) -> None:
     """Lenient conversion turns 2 into true and nan passes no comparison: both are refused with their own words."""
     for key, value in raw.items():
-        if key in ("enabled", "auto_calibrate") and not isinstance(value, bool):
+        if key in ("enabled", "auto_calibrate", "observe") and not isinstance(value, bool):
             raise OptionError(key, f"must be true or false, got {shown(value)}")
         if isinstance(value, float) and not math.isfinite(value):
             raise OptionError(key, f"must be a finite number, got {value}")

@@ -6,10 +6,13 @@ With y the output and L_i the losses, `g_i = dL_i/dy` needs no pass through the 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import cast
 
 import torch
 from torch import Tensor
+
+HALF = (torch.float16, torch.bfloat16)
 
 
 class OutputGradients:
@@ -25,10 +28,14 @@ class OutputGradients:
     def __init__(self, output: Tensor, loss_scale: Tensor | None = None):
         self.output = output
         self.loss_scale = loss_scale
-        half = output.dtype in (torch.float16, torch.bfloat16)
-        self.leaf = (output.detach().float() if half else output.detach()).requires_grad_()
         self.values: dict[str, Tensor] = {}
         self.gradients: dict[str, Tensor] = {}
+
+    @cached_property
+    def leaf(self) -> Tensor:
+        """A copy of the output that losses are evaluated on, apart from the network's graph."""
+        output = self.output.detach()
+        return (output.float() if output.dtype in HALF else output).requires_grad_()
 
     def add(self, compute: Callable[[Tensor], Mapping[str, Tensor]]) -> None:
         """Evaluate losses that share a sub-graph, and back-propagate each of them to the output.
@@ -45,7 +52,7 @@ class OutputGradients:
         losses = compute(self.leaf)
         for position, (name, loss) in enumerate(losses.items(), start=1):
             if not loss.requires_grad:
-                raise ValueError(f"{name} does not depend on the network's output: nothing to train")
+                raise _independent(name)
             scale = self.loss_scale
             if scale is not None:  # in float32: the scale alone, 2^16 at first, is infinite in float16
                 loss, scale = loss.float(), scale.float()
@@ -53,22 +60,60 @@ class OutputGradients:
             self.values[name] = loss.detach()
             self.gradients[name] = gradient
 
+    def take(self, losses: Mapping[str, Tensor]) -> None:
+        """Back-propagate losses to the output that they were evaluated on.
+
+        Their graphs stay until nobody holds the losses any more, for any two of them may share a pass.
+
+        Args:
+            losses: Scalars by name, computed from the output itself.
+
+        Raises:
+            ValueError: A loss does not depend on the output.
+        """
+        for name, loss in losses.items():
+            if not loss.requires_grad:
+                raise _independent(name)
+            scale = self.loss_scale
+            if scale is not None:
+                loss, scale = loss.float(), scale.float()
+            gradients = torch.autograd.grad(loss, self.output, scale, retain_graph=True, allow_unused=True)
+            gradient = cast("Tensor | None", gradients[0])
+            if gradient is None:
+                raise _independent(name)
+            self.values[name] = loss.detach()
+            self.gradients[name] = gradient.float() if gradient.dtype in HALF else gradient
+
     def norms(self) -> dict[str, Tensor]:
         """n_i = mean over samples of the L2 norm of g_i, in float32 at least; a scalar each, on the device."""
-        norms = {name: _sample_norms(gradient).mean() for name, gradient in self.gradients.items()}
+        norms = {name: sample_norms(gradient).mean() for name, gradient in self.gradients.items()}
         return norms if self.loss_scale is None else {name: norm / self.loss_scale for name, norm in norms.items()}
 
-    def backward(self, factors: Mapping[str, float]) -> None:
-        """Back-propagate `sum_i f_i g_i` from the output through the network."""
+    def backward(self, factors: Mapping[str, float], others: Tensor | None = None) -> None:
+        """Back-propagate `sum_i f_i g_i` from the output through the network.
+
+        Args:
+            factors: By loss.
+            others: A scalar that is back-propagated in the same pass, as it is.
+        """
         combined = weighted_sum((factors[name], gradient) for name, gradient in self.gradients.items())
-        torch.autograd.backward(self.output, combined.to(self.output.dtype))
+        combined = combined.to(self.output.dtype)
+        if others is None:
+            torch.autograd.backward(self.output, combined)
+        else:
+            scale = torch.ones_like(others) if self.loss_scale is None else self.loss_scale.to(others.dtype)
+            torch.autograd.backward([self.output, others], [combined, scale])
 
 
-def _sample_norms(gradient: Tensor) -> Tensor:
+def sample_norms(gradient: Tensor) -> Tensor:
     """L2 norm of each sample (B,), in float32 at least."""
     dtype = torch.promote_types(gradient.dtype, torch.float32)
     vector_norm = cast("Callable[..., Tensor]", torch.linalg.vector_norm)  # pyright: ignore[reportUnknownMemberType]
     return vector_norm(gradient.flatten(1), dim=1, dtype=dtype)
+
+
+def _independent(name: str) -> ValueError:
+    return ValueError(f"{name} does not depend on the network's output: nothing to train")
 
 
 def weighted_sum(terms: Iterable[tuple[float, Tensor]]) -> Tensor:

@@ -16,7 +16,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, SupportsFloat, cast
 
@@ -45,10 +45,12 @@ class RunRecord:
 
     Args:
         folder: The run's folder; made by the first write.
+        clock: Gives the present as seconds since the epoch.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, clock: Callable[[], float] = time.time):
         self.folder = Path(folder)
+        self.clock = clock
         self._head: dict[str, Any] = {"schema": SCHEMA}
         self._started = False
         self._ended = False
@@ -72,27 +74,37 @@ class RunRecord:
 
         Known entries: `name`, `host`, `command`, `options` (in force, nested), `scheduling` (the block in force),
         `target`, `losses` (name, role and weight of each), `parameters` (name, value and provenance of each),
-        `network` (type and number of parameters), `metrics`, `total_iter`, `health`.
+        `network` (type and number of parameters), `total_iter`, `health`.
         """
         self._head |= plain(entries)
         if self._started:
             self._write_head()
 
-    def start(self, iteration: int) -> None:
+    def start(self, iteration: int, past: Sequence[Mapping[str, Any]] = ()) -> None:
         """A process begins to train, or goes on, from an iteration; what was recorded after it is dropped.
 
         Warnings stay: they are about the run, not about a step. So does the time that was spent.
+
+        Args:
+            iteration: Iterations done.
+            past: Lines of a run that was trained without a record until now (`past_line`).
         """
         self._started = True
-        seconds, kept = 0.0, []
+        seconds, kept = 0.0, list[Mapping[str, Any]]()
         if iteration > 0:
-            lines = read_lines(self.folder)
+            self._head = (read_head(self.folder) or {}) | self._head
+            lines: Sequence[Mapping[str, Any]] = read_lines(self.folder) or past
             seconds = spent_seconds(lines)
             kept = [line for line in lines if line["iteration"] <= iteration or line["kind"] == "warning"]
-        now = time.time()
+        now = self.clock()
         self._head |= {
             "versions": versions(),
-            "owner": {"host": socket.gethostname(), "process": os.getpid(), "since": now},
+            "owner": {
+                "host": socket.gethostname(),
+                "process": os.getpid(),
+                "began": process_start(os.getpid()),
+                "since": now,
+            },
             "state": "running",
             "health": self._head.get("health"),
         }
@@ -102,6 +114,10 @@ class RunRecord:
             with atomic_file(self.folder / LINES_FILE) as file:
                 file.write("".join(_text(line) for line in kept).encode())
         self._write_head()
+
+    def describes(self, entry: str) -> bool:
+        """Whether an entry is known, from this process or from the one that it goes on from."""
+        return entry in self._head
 
     def scalars(self, iteration: int, values: Mapping[str, float]) -> None:
         """Numbers of an iteration by tag, as a logger gets them: `losses/l_x`, `loss_weights/x`, `loss_shares/x`."""
@@ -133,7 +149,7 @@ class RunRecord:
         if not self._started or self._ended:
             return
         with self._forgiving(), open(self.folder / LINES_FILE, "a+b") as file:
-            line = _text(_line(kind, iteration, time.time(), values)).encode()
+            line = _text(_line(kind, iteration, self.clock(), values)).encode()
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 if file.read() != b"\n":  # a kill cut the last line off
@@ -183,6 +199,30 @@ def versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "system": platform.platform(terse=True),
     }
+
+
+def past_line(kind: Kind, iteration: int, time: float, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A line about something that happened before there was a record.
+
+    Args:
+        kind: What it was.
+        iteration: When, in iterations.
+        time: When, in seconds since the epoch.
+        values: What the kind adds.
+    """
+    return _line(kind, iteration, time, values)
+
+
+def process_start(process: int) -> int | None:
+    """When a process of this machine began, in the system's own ticks; None where that cannot be told.
+
+    A number of a process is given to another one some day; both together are not.
+    """
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+        return int(status.rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _line(kind: Kind, iteration: int, now: float, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ..errors import OptionError, suggestion
 from .adversarial_limit import adversarial_limits
 from .auto_calibration import AutoCalibration
 from .calibration import Parameters
-from .decisions import Decision, percent
+from .decisions import Decision, number_text, percent
 from .gradient_balance import GradientBalance
 from .loss_ratio import LossRatio
 from .loss_state import LossState
@@ -340,10 +340,10 @@ class DynamicLossScheduler:
     def describe_parameters(self, iteration: int = 1) -> str:
         """The effective parameters as a table: value and provenance, one line each."""
         parameters = self.parameters(iteration)
-        width = max(map(len, Parameters.NAMES))
+        values = {name: number_text(getattr(parameters, name)) for name in Parameters.NAMES}
+        width, digits = max(map(len, values)), max(8, *map(len, values.values()))
         return "\n".join(
-            f"  {name:<{width}}  {getattr(parameters, name):<8.4g}  {parameters.provenance[name]}"
-            for name in Parameters.NAMES
+            f"  {name:<{width}}  {text:<{digits}}  {parameters.provenance[name]}" for name, text in values.items()
         )
 
 

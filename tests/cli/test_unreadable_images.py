@@ -52,7 +52,7 @@ def run_with_damage(
     from paragon_plugin.hosts.basicsr.run import training
 
     def run(files: list[str]) -> int:
-        original = training._open_folders
+        original = training.carry_out
 
         def damage(*arguments: Any) -> Any:
             for name in files:
@@ -60,7 +60,7 @@ def run_with_damage(
                 file.write_bytes(file.read_bytes()[:900])
             return original(*arguments)
 
-        monkeypatch.setattr(training, "_open_folders", damage)
+        monkeypatch.setattr(training, "carry_out", damage)
         monkeypatch.chdir(tmp_path)
         return main(["train", "-opt", str(short_options(**folders))])
 

@@ -45,8 +45,13 @@ def network() -> nn.Module:
     return net
 
 
-def trace(case: dict[str, Any]) -> dict[str, Any]:
-    """Factors, loss values and weights along a training."""
+def trace(case: dict[str, Any], change: tuple[int, dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Factors, loss values and weights along a training.
+
+    Args:
+        case: One of `CASES`.
+        change: After so many steps the losses are built anew and go on from this state.
+    """
     import paragon_plugin
 
     paragon_plugin.install()
@@ -62,15 +67,19 @@ def trace(case: dict[str, Any]) -> dict[str, Any]:
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
     step = OptimizerStep(StepOptions(accum_iter=parts), optimizer, torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
-        losses = ScheduledLosses(
-            build_recipe({"losses": LOSSES}, {}),
-            parse_dynamic_loss_scheduling(case.get("scheduling", SCHEDULING)),
-            total_iter=400,
-            size="nano",
-            size_reason="",
-            folder=folder,
-            step=step,
-        )
+
+        def build() -> ScheduledLosses:
+            return ScheduledLosses(
+                build_recipe({"losses": LOSSES}, {}),
+                parse_dynamic_loss_scheduling(case.get("scheduling", SCHEDULING)),
+                total_iter=400,
+                size="nano",
+                size_reason="",
+                folder=folder,
+                step=step,
+            )
+
+        losses = build()
         rows: list[dict[str, float]] = []
         for iteration in range(1, STEPS + 1):
             lq = (waves(4, 3, 8, 8, pitch=0.01 * iteration) + 1) / 2
@@ -82,6 +91,9 @@ def trace(case: dict[str, Any]) -> dict[str, Any]:
             assert losses.ready()
             losses.commit(step.step(net.parameters()))
             rows.append(losses.log())
+            if change is not None and iteration == change[0]:
+                losses = build()
+                losses.load_state_dict(change[1], iteration)
     sums = [[float(p.detach().sum()), float(p.detach().norm())] for p in net.parameters()]
     return {"log": rows, "weights": sums}
 

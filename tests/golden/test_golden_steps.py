@@ -24,3 +24,12 @@ def test_scheduling_moves_the_weights_of_the_recording() -> None:
     last = GOLDEN["decided on at once"]["log"][-1]
     assert abs(last["loss_weights/l1_loss"] - 1) > 0.2
     assert GOLDEN["decided on at once"]["weights"] != GOLDEN["off"]["weights"]
+
+
+@pytest.mark.parametrize("name", list(step_traces.CASES)[:2])
+def test_goes_on_from_a_state_of_version_0_1(name: str, host: None) -> None:
+    """The states were saved by version 0.1 after 20 of the recorded steps."""
+    state = json.loads(step_traces.FILE.with_name("states_of_0_1.json").read_text())[name]
+    found = step_traces.trace(step_traces.CASES[name], change=(20, state))
+    for row, recorded in zip(found["log"], GOLDEN[name]["log"], strict=True):
+        assert row == pytest.approx(recorded, rel=1e-9)

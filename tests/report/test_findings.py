@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs_on_disk import write_run
+from runs_on_disk import write_recorded_run, write_run
 
-from paragon_plugin.hosts.basicsr.stock_run.log_reading import Points
 from paragon_plugin.hosts.run_reading import read_run
 from paragon_plugin.report.calibration_table import calibrations
 from paragon_plugin.report.events import events, meaning
@@ -16,7 +15,8 @@ from paragon_plugin.report.finding import Finding
 from paragon_plugin.report.findings import findings
 from paragon_plugin.report.logged_decisions import LoggedDecision
 from paragon_plugin.report.references import SetRecord
-from paragon_plugin.report.run_history import RunHistory
+from paragon_plugin.report.run_history import Points, RunHistory
+from paragon_plugin.scheduling.options import DynamicLossScheduling, parse_dynamic_loss_scheduling
 
 
 def answers(run: RunHistory) -> dict[str, Finding]:
@@ -27,9 +27,15 @@ def with_bicubic(run: RunHistory, psnr: float) -> RunHistory:
     return replace(run, references={"Set": SetRecord(5, 2, {}, {"bicubic": {"psnr": psnr}})})
 
 
+@pytest.fixture(params=[write_recorded_run, write_run], ids=["record", "log"])
+def write(request: pytest.FixtureRequest) -> Callable[..., Path]:
+    """Writes a run's folder, as training does today and as version 0.1 did."""
+    return request.param
+
+
 @pytest.fixture
-def run_of(tmp_path: Path) -> Callable[..., RunHistory]:
-    return lambda **kinds: read_run(write_run(tmp_path, "run", **kinds))
+def run_of(tmp_path: Path, write: Callable[..., Path]) -> Callable[..., RunHistory]:
+    return lambda **kinds: read_run(write(tmp_path, "run", **kinds))
 
 
 def test_a_good_run(run_of: Callable[..., RunHistory]) -> None:
@@ -72,11 +78,11 @@ def test_a_metric_of_which_less_is_better(run_of: Callable[..., RunHistory]) -> 
     assert "1.0000 better than bicubic" in said["compared"].answer
 
 
-def test_a_killed_run_and_one_that_died_of_nan(tmp_path: Path) -> None:
-    said = answers(read_run(write_run(tmp_path, "killed", total=900, finished=False), now=1e11))
+def test_a_killed_run_and_one_that_died_of_nan(tmp_path: Path, write: Callable[..., Path]) -> None:
+    said = answers(read_run(write(tmp_path, "killed", total=900, finished=False), now=1e11))
     assert "at least iteration 200 of 900" in said["trained"].answer
     assert said["incidents"].tone == "bad"
-    run = read_run(write_run(tmp_path, "nan", losses=(), decisions=skipped(range(3, 12)), finished=False), now=1e11)
+    run = read_run(write(tmp_path, "nan", losses=(), decisions=skipped(range(3, 12)), finished=False), now=1e11)
     assert answers(run)["trained"].verdict == "No."
     assert "9 step(s) with NaN or infinity skipped (iteration 3 to 11)" in answers(run)["incidents"].answer
     assert [(event.iteration, event.last) for event in events(run)] == [(3, 11)]
@@ -117,16 +123,19 @@ def skipped(iterations: Iterable[int]) -> list[dict[str, Any]]:
     [([37], "Yes."), ([200], "Yes."), (range(30, 39), "Yes."), (range(192, 201), "No."), (range(201, 210), "No.")],
 )
 def test_only_steps_skipped_at_the_end_say_that_a_run_died_of_nan(
-    tmp_path: Path, iterations: list[int], verdict: str
+    tmp_path: Path, write: Callable[..., Path], iterations: list[int], verdict: str
 ) -> None:
-    folder = write_run(tmp_path, "run", total=900, decisions=skipped(iterations), finished=False)
+    folder = write(tmp_path, "run", total=900, decisions=skipped(iterations), finished=False)
     assert answers(read_run(folder, now=1e11))["trained"].verdict == verdict
 
 
-def test_a_run_that_may_skip_few_steps_dies_of_few(tmp_path: Path) -> None:
-    run = read_run(write_run(tmp_path, "run", decisions=skipped([200]), finished=False), now=1e11)
-    strict = {**run.options, "train.dynamic_loss_scheduling.max_nonfinite_steps": "2"}
-    assert answers(replace(run, options=strict))["trained"].verdict == "No."
+def test_a_run_that_may_skip_few_steps_dies_of_few(tmp_path: Path, write: Callable[..., Path]) -> None:
+    run = read_run(write(tmp_path, "run", decisions=skipped([200]), finished=False), now=1e11)
+    assert answers(replace(run, scheduling=block(max_nonfinite_steps=2)))["trained"].verdict == "No."
+
+
+def block(**options: Any) -> DynamicLossScheduling:
+    return parse_dynamic_loss_scheduling({"enabled": True, "auto_calibrate": True, **options})
 
 
 def points(*values: float) -> Points:
@@ -143,7 +152,7 @@ def test_adversarial_losses_do_not_judge_the_training(run_of: Callable[..., RunH
     falling = points(0.4, 0.3, 0.2, 0.1)
     said = answers(unvalidated(run, l1_loss=falling, critic=points(-1, -2, -1, 3), d_real=points(1, 1, 2, 9)))
     assert said["trained"].answer.endswith("The sum of its losses fell by 75 %.")
-    off = replace(run, recipe={}, options={}, decisions=[])
+    off = replace(run, recipe={}, options={}, scheduling=None, decisions=[])
     said = answers(unvalidated(off, l1_loss=falling, gan_loss=points(-1, -2, -1, 3)))
     assert said["trained"].answer.endswith("The sum of its losses fell by 75 %.")
 
@@ -159,7 +168,7 @@ def test_a_sum_that_is_not_above_zero_gives_no_verdict(
 
 def test_losses_that_are_nan_are_told_with_and_without_a_scheduler(run_of: Callable[..., RunHistory]) -> None:
     on = run_of(decisions=())
-    off = replace(on, recipe={}, options={})
+    off = replace(on, recipe={}, options={}, scheduling=None)
     nan = float("nan")
     for run, values, told in (
         (on, (0.4, 0.3, 0.2, nan), "fell by 50 %"),  # one step that was skipped
@@ -181,9 +190,8 @@ def run_of_skips(run: RunHistory, *iterations: int) -> RunHistory:
 
 def test_no_incident_is_claimed_of_what_nobody_watched(run_of: Callable[..., RunHistory]) -> None:
     run = run_of(decisions=())
-    block = "train.dynamic_loss_scheduling"
-    manual = replace(run, options={**run.options, f"{block}.auto_calibrate": "False"})
-    off = replace(manual, options={**manual.options, f"{block}.enabled": "False"}, recipe={})
+    manual = replace(run, scheduling=block(auto_calibrate=False))
+    off = replace(manual, scheduling=block(enabled=False))
     plain = {tag: values for tag, values in run.series.items() if not tag.startswith("loss_")}
     off = replace(off, series=plain)
     for quiet, answer in (
@@ -202,7 +210,7 @@ def test_signals_that_calibrate_nothing_tell_what_the_weights_did(
     run_of: Callable[..., RunHistory], signal: str
 ) -> None:
     run = run_of(decisions=())
-    run = replace(run, options={**run.options, "train.dynamic_loss_scheduling.signal": signal})
+    run = replace(run, scheduling=block(signal=signal))
     said = answers(run)["scheduled"]  # weights in the log: 2 of 1, 0.0375 of 0.05
     assert said.verdict == "It moved the weights."
     assert f"signal: {signal}" in said.answer

@@ -15,6 +15,7 @@ BLOCK = "train.dynamic_loss_scheduling"
 
 DEFAULTS = {
     "auto_calibrate": False,
+    "observe": False,
     "signal": "gradient",
     "target": None,
     "momentum": None,
@@ -93,6 +94,7 @@ BOUNDS = {
     "signal": (["gradient", "loss_ratio", "loss_velocity"], ["gradients", "", "Gradient"]),
     "target": (["auto", "baseline", "weights", {"a": 1e-9}], ["typical", {"a": 0}, {"a": -1}, {"a": 1e10}]),
     "auto_calibrate": ([True, False], [1, 0, "true", "yes", None]),
+    "observe": ([True, False], [1, 0, "true", None]),
     "enabled": ([True, False], [1, 0, "true", "on", None]),
 }
 

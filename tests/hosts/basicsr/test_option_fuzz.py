@@ -120,7 +120,7 @@ def train(file: Path) -> int:
     def start(*_: Any) -> None:
         raise StartedError
 
-    original, training._open_folders = training._open_folders, start
+    original, training.carry_out = training.carry_out, start
     err = io.StringIO()
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
@@ -128,7 +128,7 @@ def train(file: Path) -> int:
     except StartedError:
         return 0
     finally:
-        training._open_folders = original
+        training.carry_out = original
     assert len(err.getvalue().splitlines()) == 1, err.getvalue()
     return status
 

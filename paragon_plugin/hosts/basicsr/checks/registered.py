@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from ....errors import OptionError, shown, suggestion
-from ..models.scheduled_model import ScheduledModel
 from ..options.file import Options
+from ..scheduled_model import ScheduledModel
 
 
 def check_known(path: str, name: Any, registry: Iterable[tuple[str, Any]]) -> None:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ....errors import OptionError
 from ....resilience.random_state import random_state_kept
-from ..models.scheduled_model import ScheduledModel
 from ..options.file import Options
 from ..options.problems import FirstProblem, Problems
+from ..scheduled_model import ScheduledModel
 
 SIDE = 64
 """Low-resolution side of the validation crop that is tried."""

@@ -41,7 +41,7 @@ def check_training_options(options: Options, problems: Problems | None = None) -
     """Check prepared options of a training run.
 
     Args:
-        options: Of `option_file.load_options`.
+        options: Of `options.file.load_options`.
         problems: Takes what is wrong; by default the first of it is raised.
 
     Raises:

@@ -11,11 +11,11 @@ import inspect
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from ..models.scheduled_model import ScheduledModel
 from ..options import known
 from ..options.file import Options
 from ..options.problems import Problems
 from ..options.scheduling_block import PARSED
+from ..scheduled_model import ScheduledModel
 
 NEAR = 0.85
 """Ratio of `difflib` from which two names are taken for one: one letter in six."""

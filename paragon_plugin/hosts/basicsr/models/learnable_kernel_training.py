@@ -53,9 +53,9 @@ class KernelLearningRate:
     it has changed. The factor is not part of the training state: a changed one holds from the resume on.
 
     Args:
-        optimizer: of `net`, before its first step; its kernel parameters are taken out of their group.
-        net: with a learnable kernel.
-        factor: above 0.
+        optimizer: Of `net`, before its first step; its kernel parameters are taken out of their group.
+        net: With a learnable kernel.
+        factor: Above 0.
 
     Raises:
         OptionError: `net` has no learnable kernel, or none that trains.

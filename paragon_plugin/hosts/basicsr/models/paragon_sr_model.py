@@ -37,7 +37,7 @@ class ParagonSRModel(SRModel):
     """Trains one network on paired images with any number of losses.
 
     Takes BasicSR's options of SRModel, the `train: losses:` list, the `train: dynamic_loss_scheduling:` block and the
-    options of `step_options`. With scheduling off or absent it trains step for step as SRModel does.
+    options of `options.step`. With scheduling off or absent it trains step for step as SRModel does.
     """
 
     opt: dict[str, Any]

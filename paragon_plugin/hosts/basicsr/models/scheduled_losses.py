@@ -1,6 +1,6 @@
 """The losses of a training step, shared by all models: a recipe evaluated around one output, balanced or summed.
 
-With scheduling on, `scheduling.balance` weighs each loss's gradient on the output. With scheduling off, the plain
+With scheduling on, `scheduling.step_balance` weighs each loss's gradient on the output. With scheduling off, the plain
 weighted sum is back-propagated as the host does it.
 """
 
@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....scheduling.balance import LossBalance
 from ....scheduling.nonfinite import Overflows
 from ....scheduling.options import DynamicLossScheduling
 from ....scheduling.output_gradients import OutputGradients
 from ....scheduling.readings import LossInfo
 from ....scheduling.run_record import RunRecord
+from ....scheduling.step_balance import StepBalance
 from ..recipe.recipe import LossTerm, RecipeLoss
 from ..recipe.step_inputs import StepInputs
 from .optimizer_step import OptimizerStep
@@ -53,7 +53,7 @@ class ScheduledLosses:
         self.step = step
         self.terms: dict[str, LossTerm] = {term.name: term for loss in recipe for term in loss.terms}
         self.record = RunRecord(folder) if folder is not None else None
-        self.balance: LossBalance | None = None
+        self.balance: StepBalance | None = None
         """The balance of the losses; None with scheduling off."""
         self._values: dict[str, Tensor | float] = {}
         self._iteration, self._parts = 0, 1
@@ -66,7 +66,7 @@ class ScheduledLosses:
                 losses=[{"name": t.name, "role": t.role, "weight": t.weight} for t in self.terms.values()],
             )
         if options.enabled:
-            self.balance = LossBalance(
+            self.balance = StepBalance(
                 [LossInfo(t.name, t.role, t.weight) for t in self.terms.values() if t.weight != 0],
                 options,
                 total_iter=total_iter,
@@ -115,11 +115,11 @@ class ScheduledLosses:
                     self._log_values(self._evaluate([loss], output.detach(), inputs))
 
     def ready(self) -> bool:
-        """Whether to step the optimizer; see `LossBalance.ready`."""
+        """Whether to step the optimizer; see `StepBalance.ready`."""
         return self.balance is None or self.balance.ready()
 
     def commit(self, stepped: bool) -> None:
-        """Take note of whether the optimizer stepped; see `LossBalance.commit`."""
+        """Take note of whether the optimizer stepped; see `StepBalance.commit`."""
         if self.balance is not None:
             self.balance.commit(stepped)
         else:

@@ -1,1 +1,1 @@
-"""Option files: read, typed, checked for unknown names."""
+"""Option files: read, typed, described by a schema for editors."""

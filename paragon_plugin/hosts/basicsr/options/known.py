@@ -137,7 +137,7 @@ TOP: dict[str, Kind] = {
     **dict.fromkeys(("datasets", "path", "train", "val", "logger"), anything),
     "dist_params": or_none(block),
     "find_unused_parameters": or_none(switch),
-    **dict.fromkeys(("use_amp", "amp_bf16", "use_channels_last", "use_compile"), anything),  # step_options
+    **dict.fromkeys(("use_amp", "amp_bf16", "use_channels_last", "use_compile"), anything),  # options/step.py
     **{key: or_none(switch) for key in ("gt_usm", "l1_gt_usm", "percep_gt_usm", "gan_gt_usm")},
     **{key: or_none(kind) for key, kind in DEGRADATIONS.items()},
     "high_order_degradation": or_none(switch),

@@ -15,9 +15,9 @@ from ....scheduling.run_record import RunRecord
 from ..checks.host_refusals import host_refusals
 from ..checks.rehearsal import check_batch_fits, rehearse
 from ..checks.rules import check_training_options
-from ..models.scheduled_model import ScheduledModel
 from ..options.file import Options, load_options
 from ..options.scheduling_block import PARSED
+from ..scheduled_model import ScheduledModel
 from .loaders import TrainingData, build_data
 from .resume import load_resume_state
 from .run_log import RunLog

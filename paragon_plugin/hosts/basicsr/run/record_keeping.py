@@ -9,13 +9,17 @@ from typing import Any
 
 from ....errors import one_line
 from ....scheduling.network_size import bare, trainable_parameters
-from ....scheduling.run_record import RunRecord
+from ....scheduling.run_record import RunRecord, past_line, read_head
+from ..stock_run.reading import read_stock_run
 from .preparation import Run
 from .run_log import LOGGER
 
 
 def start_record(run: Run, args: argparse.Namespace) -> None:
-    """Begin the record of a run whose folder is there; on rank 0 alone."""
+    """Begin the record of a run whose folder is there; on rank 0 alone.
+
+    To be called before the run's log opens: the warnings that the log held back until then belong to the record.
+    """
     if not run.first_rank:
         return
     scheduled = run.scheduled
@@ -30,10 +34,32 @@ def start_record(run: Run, args: argparse.Namespace) -> None:
         total_iter=run.total,
         network={"type": block["type"], "parameters": trainable_parameters(net) if net is not None else None},
     )
-    record.start(run.iteration)
+    record.start(run.iteration, _past(run))
     run.record = record
-    handler = _Warnings(run)
-    logging.getLogger(LOGGER).addHandler(handler)
+    logging.getLogger(LOGGER).addHandler(_Warnings(run))
+
+
+def _past(run: Run) -> list[dict[str, Any]]:
+    """What the logs tell of a run that goes on from before there was a record."""
+    if run.iteration == 0 or read_head(run.folder) is not None:
+        return []
+    history = read_stock_run(run.folder)
+    spent = history.seconds or 0.0
+    lines = [past_line("started", 0, -spent, {"seconds": 0.0})]
+    numbers: dict[int, dict[str, float]] = {}
+    for tag, points in history.series.items():
+        for iteration, value in points:
+            numbers.setdefault(iteration, {})[tag] = value
+    for iteration in sorted(numbers):
+        scalars = {tag: value for tag, value in numbers[iteration].items() if not tag.startswith("metrics/")}
+        lines.append(past_line("scalars", iteration, 0.0, {"values": scalars}))
+        for tag, value in numbers[iteration].items():
+            if tag not in scalars:
+                _, dataset, metric = tag.split("/", 2)
+                lines.append(past_line("validation", iteration, 0.0, {"set": dataset, "metrics": {metric: value}}))
+    lines += [past_line("started", i, 0.0, {"seconds": spent}) for i in history.resumed_from]
+    lines += [past_line("warning", 0, 0.0, {"text": text}) for text in history.warnings]
+    return lines
 
 
 def record_scalars(run: Run, values: Mapping[str, float]) -> None:

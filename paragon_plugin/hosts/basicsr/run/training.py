@@ -44,7 +44,6 @@ def train(args: argparse.Namespace, root_path: str) -> TrainingResult:
 def carry_out(run: Run, args: argparse.Namespace) -> TrainingResult:
     """Train a prepared run to its end, or to the signal that stops it; raises what `train` does."""
     tb_logger = _open_folders(run, args)
-    start_record(run, args)
     try:
         with _refusing_a_full_disk(run):
             return _loop(run, tb_logger)
@@ -68,6 +67,7 @@ def _open_folders(run: Run, args: argparse.Namespace) -> Any:
         if first:
             with atomic_file(run.folder / Path(args.opt).name) as file:
                 file.write(text.encode())
+        start_record(run, args)
         run.log.open(Path(options["path"]["log"]) / f"train_{options['name']}_{get_time_str()}.log" if first else None)
         return init_tb_loggers(options)
     except OSError as error:

@@ -27,8 +27,10 @@ RECIPE: dict[str, Any] = {
 @pytest.fixture
 def _fp16_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch computes float16 on a CPU as well, slowly; users are refused it, tests are not."""
-    parse = step_options._precision
-    monkeypatch.setattr(step_options, "_precision", lambda options, _: parse(options, True))
+    from paragon_plugin.hosts.basicsr.models import paragon_sr_model
+
+    parse = step_options.parse_step_options
+    monkeypatch.setattr(paragon_sr_model, "parse_step_options", lambda options, **_: parse(options, gpu=True))
 
 
 def calibrations(model: Any) -> dict[str, float]:

@@ -1,10 +1,14 @@
 """What the run, the checks and the record ask of a model that schedules its losses: all of ours, none of the host's."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from __future__ import annotations
 
-from ....scheduling.run_record import RunRecord
-from ..recipe.recipe import RecipeLoss
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from ...scheduling.run_record import RunRecord
+
+if TYPE_CHECKING:  # the checks import this before the host is repaired
+    from .recipe.recipe import RecipeLoss
 
 
 @runtime_checkable

@@ -17,24 +17,24 @@ from torch.utils.data import DataLoader
 
 from ....errors import OptionError
 from ....resilience.fault_tolerant_dataset import FaultTolerantDataset
+from ..checks.effective_schedule import effective_schedule
+from ..checks.host_refusals import host_refusals
+from ..checks.registered import build_alone, scheduled_model_class
+from ..checks.rehearsal import check_batch_fits, rehearse
+from ..checks.rules import check_training_options
 from ..options.file import Options, load_options
 from ..options.problems import Problems
 from ..options.scheduling_block import BLOCK, scheduling_of
 from ..recipe.downloaded_weights import no_downloads
-from ..run.resume import load_resume_state
-from ..run.run_log import RunLog
-from .effective_schedule import effective_schedule
-from .host_refusals import host_refusals
-from .registered import build_alone, scheduled_model_class
-from .rehearsal import check_batch_fits, rehearse
-from .rules import check_training_options
+from .resume import load_resume_state
+from .run_log import RunLog
 
 
 def check(args: argparse.Namespace, root_path: str) -> tuple[Problems, list[str]]:
     """Check an option file of a training run.
 
     Args:
-        args: Flags of `option_file.add_arguments`; no launcher.
+        args: Flags of `options.file.add_arguments`; no launcher.
         root_path: Folder in which the run would be started.
 
     Returns:
