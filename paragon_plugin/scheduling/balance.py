@@ -451,13 +451,13 @@ class LossBalance:
                 balance.measure({name: value for name, value in self._values.items() if name in norms}, norms)
         return balance
 
-    def _decide_at_the_gate(self, entry: TappedOutput) -> Mapping[str, float] | None:
+    def _decide_at_the_gate(self, _: TappedOutput) -> Mapping[str, float] | None:
         if not self._decided:
             self._decided = True
             self.skipped = not self._open_step().decide()
         return None if self.skipped else {name: self._factor(name) for name in self.losses}
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _before_step(self, *_: Any) -> None:
         """The optimizer is about to step: the verdict on what the taps have measured."""
         if self.step_balance is None or not (self._tapped_outputs or (self._taps and _distributed())):
             return

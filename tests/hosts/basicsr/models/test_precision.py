@@ -30,7 +30,7 @@ def _fp16_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     from paragon_plugin.hosts.basicsr.models import paragon_sr_model
 
     parse = step_options.parse_step_options
-    monkeypatch.setattr(paragon_sr_model, "parse_step_options", lambda options, gpu: parse(options, gpu=True))
+    monkeypatch.setattr(paragon_sr_model, "parse_step_options", lambda options, **_: parse(options, gpu=True))
 
 
 def calibrations(model: Any) -> dict[str, float]:
@@ -57,7 +57,7 @@ def test_decisions_are_those_of_float32(short_options: Callable[..., Path], tmp_
     assert not torch.equal(flat(exact), flat(half))  # it was computed otherwise
     kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     seen = []
-    half.net_g.register_forward_hook(lambda module, _, __: seen.append(torch.get_autocast_dtype("cpu")))
+    half.net_g.register_forward_hook(lambda *_: seen.append(torch.get_autocast_dtype("cpu")))
     train(half, data[:1], first=31)
     assert seen == [kind]
 
