@@ -44,7 +44,7 @@ class Weigher:
     def weighted(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: self.weights[name] * loss for name, loss in losses.items()}
 
-    def backward(self, losses: Mapping[str, Tensor], output: Tensor) -> None:
+    def backward(self, losses: Mapping[str, Tensor], output: Tensor, /) -> None:  # noqa: ARG002
         """Back-propagate unweighted losses of a network's output."""
         torch.stack(list(self.weighted(losses).values())).sum().backward()
 
@@ -78,7 +78,7 @@ class _Scheduled(Weigher):
         step = self.balance.last_step
         return dict(step.shares) if step is not None else {}
 
-    def backward(self, losses: Mapping[str, Tensor], output: Tensor) -> None:
+    def backward(self, losses: Mapping[str, Tensor], output: Tensor, /) -> None:
         self.balance.backward(losses, output)
 
 
@@ -99,7 +99,7 @@ class _Scalarized(Weigher):
     def _stacked(self, losses: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([value.float() for value in self.weighted(losses).values()])
 
-    def backward(self, losses: Mapping[str, Tensor], output: Tensor) -> None:
+    def backward(self, losses: Mapping[str, Tensor], _output: Tensor, /) -> None:
         self.scalarizer(self._stacked(losses)).backward()
 
     def after_step(self, losses_again: Callable[[], Mapping[str, Tensor]]) -> None:
@@ -119,7 +119,7 @@ class _Balancer(Weigher):
         self.sums = dict.fromkeys(weights, 0.0)
         self.weight = 0.0
 
-    def backward(self, losses: Mapping[str, Tensor], output: Tensor) -> None:
+    def backward(self, losses: Mapping[str, Tensor], output: Tensor, /) -> None:
         gradients = OutputGradients(output)
         gradients.take(self.weighted(losses))
         self.weight = 0.999 * self.weight + 1
