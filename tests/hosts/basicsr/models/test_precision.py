@@ -63,8 +63,11 @@ def test_decisions_are_those_of_float32(short_options: Callable[..., Path], tmp_
 
 
 @pytest.mark.usefixtures("_fp16_anywhere")
-def test_overflow_leaves_the_step_out_whole(short_options: Callable[..., Path], tmp_path: Path) -> None:
-    model = build(options_of(short_options(**RECIPE, use_amp="fp16"), tmp_path))
+@pytest.mark.parametrize("fused", [False, True])
+def test_overflow_leaves_the_step_out_whole(short_options: Callable[..., Path], tmp_path: Path, fused: bool) -> None:
+    """A fused optimizer is called on an overflow as well, and leaves the step out by itself."""
+    optimizer = {"type": "Adam", "lr": 2e-3, "fused": fused}
+    model = build(options_of(short_options(**RECIPE, use_amp="fp16", train__optim_g=optimizer), tmp_path))
     data = batches(12)
     train(model, data[:8])
     weights, averaged = flat(model), flat(model, "net_g_ema")
