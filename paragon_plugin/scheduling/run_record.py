@@ -28,9 +28,6 @@ SCHEMA = 1
 HEAD_FILE = "run_record.json"
 LINES_FILE = "run_record.jsonl"
 
-State = Literal["running", "stopped", "finished", "failed"]
-"""`running` is what a killed run says too: whether it still runs follows from its owner and its last line."""
-
 Kind = Literal["started", "scalars", "validation", "images", "warning", "stopped", "finished", "failed"]
 
 
@@ -104,7 +101,7 @@ class RunRecord:
                 "namespace": process_namespace(),
                 "since": now,
             },
-            "state": "running",
+            "state": "running",  # a killed run says so too: whether it runs follows from its owner and last line
             "health": self._head.get("health"),
         }
         start = json.dumps(_line("started", iteration, now, {"seconds": seconds}))
