@@ -480,8 +480,9 @@ class LossBalance:
     # -- with taps: what comes on the way back (`taps.Receiver`) ---------------------------------------------------
 
     def factor(self, name: str) -> float:
-        """Factor of a loss in force."""
-        return self.step_balance.factor(name) if self.step_balance is not None else 1.0
+        """Factor of a loss in force; 1 for one that is not scheduled."""
+        scheduled = self.step_balance is not None and self.losses[name].base_weight != 0
+        return cast(StepBalance, self.step_balance).factor(name) if scheduled else 1.0
 
     def loss_scale(self, device: torch.device) -> Tensor | None:
         """What gradients are multiplied by now, a scalar on a device; None for 1."""

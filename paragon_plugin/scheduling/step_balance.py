@@ -156,14 +156,16 @@ class StepBalance:
         """Take in one part of the batch, on the device.
 
         Args:
-            values: L_i of each active loss on this part.
+            values: L_i of each active loss on this part, as far as they are known.
             norms: n_i of each of them on this part alone, as if it were the whole batch.
             gt: As in `weigh`.
             others: As in `weigh`.
         """
         step = self._step
         for name, norm in norms.items():
-            value = values.get(name, norm).detach().float().to(norm.dtype)
+            # A loss whose value nobody told goes by its norm; an overflow of that is none of the value.
+            value = values[name].detach().float() if name in values else norm.detach().nan_to_num(0.0, 0.0, 0.0)
+            value = value.to(norm.dtype)
             _add(step.values, name, value.reshape(()) / step.parts)
             # A loss is a mean over the samples: n of the whole batch is that of a part over their number.
             _add(step.norms, name, norm.detach().reshape(()) / step.parts / step.parts)
