@@ -132,6 +132,8 @@ class LossBalance:
         """Of all outputs that were tapped in this step and can still send something."""
         self._arrived: list[Arrivals] = []
         """Of the outputs that have sent something in this step."""
+        self._received = 0
+        """Outputs that have sent something, ever."""
         self._latest: dict[str, weakref.ref[Arrivals]] = {}
         self._noted: dict[str, Tensor] = {}
         self._decided: frozenset[str] | None = None
@@ -281,7 +283,8 @@ class LossBalance:
             return output
         tapped = self._known(output)
         if tapped is None:
-            arrivals = Arrivals(self, gated=balance.decides_first and self._gates and not _distributed())
+            gated = balance.decides_first and self._gates and not _distributed()
+            arrivals = Arrivals(self, gated=gated, after=self._received)
             tapped = self._outputs[output] = TappedOutput(output, arrivals)
             self._awaited.add(arrivals)
         self._latest[name] = weakref.ref(tapped.arrivals)
@@ -493,11 +496,13 @@ class LossBalance:
         self._heard.update(names)
         if any(known is arrivals for known in self._arrived):
             return
-        # Nothing is accumulated, so what has come before was left out by a scaler or by the loop itself.
-        decided_in_step = self._in_step and self._decided is not None
-        if self._arrived and not decided_in_step and all(p.grad is None for p in self._parameters()):
+        # Where this output is newer than what has come, and nothing is accumulated, that was left out by a scaler or by
+        # the loop itself.
+        newer = self._arrived and arrivals.after == self._received and not (self._in_step and self._decided is not None)
+        if newer and all(p.grad is None for p in self._parameters()):
             self._leave_out()
         self._arrived.append(arrivals)
+        self._received += 1
 
     def decide(self, arrivals: Arrivals, came: frozenset[str]) -> Mapping[str, float] | None:
         """Factors for what has come to a gate: of this step if all that is awaited has come, else of the one before."""

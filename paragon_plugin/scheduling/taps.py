@@ -50,11 +50,13 @@ class Arrivals:
     Args:
         receiver: Is told of it.
         gated: The taps hand their gradients to a gate.
+        after: How many outputs had sent something when this one was tapped first.
     """
 
-    def __init__(self, receiver: Receiver, *, gated: bool):
+    def __init__(self, receiver: Receiver, *, gated: bool, after: int):
         self.receiver = receiver
         self.gated = gated
+        self.after = after
         self.names: set[str] = set()
         """Losses that have a tap on this output."""
         self.values: dict[str, Tensor] = {}
