@@ -1,93 +1,131 @@
-"""Ways to weigh losses, as they plug into a model of ours: constant weights, our scheduler, and published methods.
+"""Ways to weigh losses in a training loop: constant weights, our scheduler, and published methods.
 
 Dynamic weight averaging (Liu et al., CVPR 2019), uncertainty weighting (Kendall et al., CVPR 2018) and FAMO (Liu et
 al., NeurIPS 2023) are TorchJD's. The gradient-share balancer is EnCodec's (Défossez et al., arXiv 2210.13438): each
 loss's gradient on the output, divided by its running norm, times its weight's part of all weights.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from paragon_plugin.scheduling import LossBalance
 from paragon_plugin.scheduling.output_gradients import OutputGradients
 
 OURS: dict[str, dict[str, Any]] = {
-    "constant": {"enabled": False},
-    "auto": {"enabled": True, "auto_calibrate": True},
-    "baseline": {"enabled": True, "auto_calibrate": True, "target": "baseline"},
-    "weights": {"enabled": True, "auto_calibrate": True, "target": "weights"},
-    "typical": {"enabled": True, "auto_calibrate": True, "share_tolerance": 1.0},
-    "auto-4": {"enabled": True, "auto_calibrate": True, "share_tolerance": 4.0},
+    "auto": {},
+    "baseline": {"target": "baseline"},
+    "weights": {"target": "weights"},
+    "typical": {"share_tolerance": 1.0},
+    "auto-4": {"share_tolerance": 4.0},
 }
-"""Methods that are an option block."""
+"""Options of the scheduler beside `enabled` and `auto_calibrate`."""
 
 PUBLISHED = ("dwa", "uncertainty", "famo", "balancer")
-METHODS = (*OURS, *PUBLISHED)
+METHODS = ("constant", *OURS, *PUBLISHED)
 
 EPOCH = 50
 """Iterations between two steps of dynamic weight averaging, which counts in epochs."""
 
 
-def block_of(method: str) -> dict[str, Any]:
-    """The option block to build a model with."""
-    return OURS.get(method, {"enabled": False})
+class Weigher:
+    """Constant weights: `sum_i w_i L_i` is back-propagated. The other methods replace that."""
+
+    def __init__(self, weights: Mapping[str, float]):
+        self.weights = dict(weights)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of each loss in the latest update, where the method measures it."""
+        return {}
+
+    def weighted(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self.weights[name] * loss for name, loss in losses.items()}
+
+    def backward(self, losses: Mapping[str, Tensor], output: Tensor, /) -> None:  # noqa: ARG002
+        """Back-propagate unweighted losses of a network's output."""
+        torch.stack(list(self.weighted(losses).values())).sum().backward()
+
+    def after_step(self, losses_again: Callable[[], Mapping[str, Tensor]]) -> None:
+        """The optimizer has stepped; `losses_again` gives the losses of the same batch with the new weights."""
 
 
-def plug_in(method: str, model: Any) -> Callable[[int], None]:
-    """Let a published method weigh the model's losses; returns what to call after each iteration."""
+def weigher(
+    method: str,
+    weights: Mapping[str, float],
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    total: int,
+) -> Weigher:
+    """The method of a name, ready for a run of so many iterations."""
     if method in OURS:
-        return lambda _: None
-    losses = model.losses
+        return _Scheduled(weights, OURS[method], network, total)
     if method == "balancer":
-        losses._backward_sum = _Balancer(losses).backward
-        return lambda _: None
-    from torchjd.scalarization import DWA, FAMO, UW
+        return _Balancer(weights)
+    return Weigher(weights) if method == "constant" else _Scalarized(method, weights, optimizer)
 
-    count = sum(1 for term in losses.terms.values() if term.weight != 0)
-    scalarizer = {"dwa": DWA, "uncertainty": lambda: UW(count), "famo": lambda: FAMO(count)}[method]()
-    seen: dict[str, Any] = {}
 
-    def backward(group: Sequence[Any], output: Tensor, inputs: Any) -> None:
-        values = losses._evaluate(group, output, inputs)
-        losses._log_values({name: value.detach() for name, value in values.items()})
-        seen["group"] = group
-        scalarizer(torch.stack([value.float() for value in values.values()])).backward()
+class _Scheduled(Weigher):
+    def __init__(self, weights: Mapping[str, float], options: dict[str, Any], network: nn.Module, total: int):
+        super().__init__(weights)
+        block = {"enabled": True, "auto_calibrate": True, **options}
+        self.balance = LossBalance(weights, block, total_iter=total, network=network)
 
-    def after(iteration: int) -> None:
-        if method == "dwa" and iteration % EPOCH == 0:
-            scalarizer.step()
-        if method == "famo":
+    @property
+    def shares(self) -> dict[str, float]:
+        step = self.balance.last_step
+        return dict(step.shares) if step is not None else {}
+
+    def backward(self, losses: Mapping[str, Tensor], output: Tensor, /) -> None:
+        self.balance.backward(losses, output)
+
+
+class _Scalarized(Weigher):
+    """A method of TorchJD that turns the weighted losses into one."""
+
+    def __init__(self, method: str, weights: Mapping[str, float], optimizer: torch.optim.Optimizer):
+        super().__init__(weights)
+        from torchjd.scalarization import DWA, FAMO, UW
+
+        self.method = method
+        count = len(weights)
+        self.scalarizer: Any = {"dwa": DWA, "uncertainty": lambda: UW(count), "famo": lambda: FAMO(count)}[method]()
+        self.iteration = 0
+        if method == "uncertainty":
+            optimizer.add_param_group({"params": list(self.scalarizer.parameters())})
+
+    def _stacked(self, losses: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack([value.float() for value in self.weighted(losses).values()])
+
+    def backward(self, losses: Mapping[str, Tensor], _output: Tensor, /) -> None:
+        self.scalarizer(self._stacked(losses)).backward()
+
+    def after_step(self, losses_again: Callable[[], Mapping[str, Tensor]]) -> None:
+        self.iteration += 1
+        if self.method == "dwa" and self.iteration % EPOCH == 0:
+            self.scalarizer.step()
+        if self.method == "famo":
             with torch.no_grad():
-                values = losses._evaluate(seen["group"], model.net_g(model.lq), model.loss_inputs())
-                scalarizer.update(torch.stack([value.float() for value in values.values()]))
-
-    if method == "uncertainty":
-        rate = model.optimizer_g.param_groups[0]["lr"]
-        model.optimizer_g.add_param_group({"params": list(scalarizer.parameters()), "initial_lr": rate})
-        model.schedulers[0].base_lrs.append(rate)
-    losses._backward_sum = backward
-    return after
+                self.scalarizer.update(self._stacked(losses_again()))
 
 
-class _Balancer:
+class _Balancer(Weigher):
     """`G = sum_i (w_i / sum_j w_j) g_i / <n_i>` with <n_i> a bias-corrected running mean of coefficient 0.999."""
 
-    def __init__(self, losses: Any):
-        self.losses = losses
-        self.sums: dict[str, float] = {}
+    def __init__(self, weights: Mapping[str, float]):
+        super().__init__(weights)
+        self.sums = dict.fromkeys(weights, 0.0)
         self.weight = 0.0
 
-    def backward(self, group: Sequence[Any], output: Tensor, inputs: Any) -> None:
+    def backward(self, losses: Mapping[str, Tensor], output: Tensor, /) -> None:
         gradients = OutputGradients(output)
-        gradients.add(lambda y: self.losses._evaluate(group, y, inputs))
-        self.losses._log_values(gradients.values)
+        gradients.take(self.weighted(losses))
         self.weight = 0.999 * self.weight + 1
+        total = sum(map(abs, self.weights.values()))
         factors = {}
-        total = sum(abs(self.losses.terms[name].weight) for name in gradients.values)
         for name, norm in gradients.norms().items():
-            self.sums[name] = 0.999 * self.sums.get(name, 0.0) + float(norm)
-            share = abs(self.losses.terms[name].weight) / total
-            factors[name] = share / (self.sums[name] / self.weight + 1e-12)
+            self.sums[name] = 0.999 * self.sums[name] + float(norm)
+            factors[name] = abs(self.weights[name]) / total / (self.sums[name] / self.weight + 1e-12)
         gradients.backward(factors)

@@ -1,66 +1,139 @@
-"""What the loss scheduler costs: step time with it over the same model with constant weights.
+"""What the loss scheduler costs: the time of a training step with it over that of the plain loop.
 
-    python benchmarks/scheduling_cost.py [--size xs] [--pairs 300] [--json FILE] [--short]
+    python benchmarks/scheduling_cost.py [--size xs] [--losses 2 4 8] [--pairs 300] [--json FILE] [--short]
 
-Both models train from the same seed on the same batches, in turn, step by step; the ratio is the median over pairs of
-steps. Constant weights are back-propagated as BasicSR does it, as one weighted sum.
+The same network trains from the same seed on the same batches in four loops: the plain weighted sum, `backward`, the
+gate and held taps. They take turns step by step, in an order that rotates. The ratio of a form is the median over its
+steps of its time over the plain loop's at the same step, with the interval that holds the median of 95 % of samples.
 """
 
 import argparse
 import json
+import math
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-import paragon_plugin
+from paragon_plugin.losses import FFTLoss, SSIMLoss
+from paragon_plugin.nets.paragonsr2 import build_paragonsr2
+from paragon_plugin.scheduling import LossBalance
 
-
-def build(size: str, enabled: bool) -> Any:
-    from basicsr.models import build_model
-
-    torch.manual_seed(0)
-    gpus = torch.cuda.device_count()
-    return build_model(
-        {
-            "name": "cost",
-            "model_type": "ParagonSRModel",
-            "scale": 2,
-            "num_gpu": min(gpus, 1),
-            "dist": False,
-            "rank": 0,
-            "world_size": 1,
-            "is_train": True,
-            "network_g": {"type": f"paragonsr2_{size}", "scale": 2},
-            "path": {"experiments_root": "/nonexistent"},
-            "train": {
-                "total_iter": 1_000_000,
-                "optim_g": {"type": "Adam", "lr": 1e-4},
-                "scheduler": {"type": "MultiStepLR", "milestones": [10**9]},
-                "losses": [{"type": "L1Loss"}, {"type": "FFTLoss", "loss_weight": 0.05}],
-                # a short window: the cost of the many iterations after it is what counts
-                "dynamic_loss_scheduling": {"enabled": enabled, "auto_calibrate": True, "baseline_iterations": 5},
-            },
-        }
-    )
+Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
-def step_seconds(model: Any, batch: dict[str, torch.Tensor], iteration: int) -> float:
-    model.feed_data(batch)
-    if torch.cuda.is_available():
+def charbonnier(x: Tensor, y: Tensor) -> Tensor:
+    return ((x - y).square() + 1e-6).sqrt().mean()
+
+
+def edges(x: Tensor, y: Tensor) -> Tensor:
+    difference = x - y
+    return difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
+
+
+def coarse(x: Tensor, y: Tensor) -> Tensor:
+    return F.l1_loss(F.avg_pool2d(x, 4), F.avg_pool2d(y, 4))
+
+
+CRITERIA: dict[str, tuple[float, Criterion]] = {
+    "l1": (1.0, F.l1_loss),
+    "fft": (0.05, FFTLoss()),
+    "ssim": (0.1, SSIMLoss()),
+    "mse": (1.0, F.mse_loss),
+    "charbonnier": (1.0, charbonnier),
+    "edge": (0.5, edges),
+    "coarse": (0.5, coarse),
+    "smooth_l1": (1.0, F.smooth_l1_loss),
+}
+"""Weight and criterion by name; a recipe of K losses has the first K."""
+
+FORMS = ("plain", "backward", "gate", "held")
+
+
+class Loop:
+    """A training loop in one of the forms."""
+
+    def __init__(self, form: str, size: str, count: int, device: torch.device):
+        torch.manual_seed(0)
+        self.form = form
+        self.net: nn.Module = build_paragonsr2(size, scale=2).to(device)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-4)
+        self.recipe = dict(list(CRITERIA.items())[:count])
+        # A short window: what counts is the cost of the many iterations after it.
+        options = {"enabled": form != "plain", "auto_calibrate": True, "baseline_iterations": 5}
+        self.balance = LossBalance(
+            {name: weight for name, (weight, _) in self.recipe.items()},
+            options,
+            total_iter=1_000_000,
+            network=self.net,
+            # Two parts, of which this loop has one only, are what makes taps held.
+            parts=2 if form == "held" else 1,
+        )
+        if form in ("gate", "held"):
+            self.balance.ride_with(self.optimizer)
+
+    def step(self, lq: Tensor, gt: Tensor) -> None:
+        self.optimizer.zero_grad()
+        output = self.net(lq)
+        if self.form == "backward":
+            self.balance.backward({name: loss(output, gt) for name, (_, loss) in self.recipe.items()}, output)
+        else:
+            tap = (lambda name: self.balance.tap(name, output)) if self.form != "plain" else lambda _: output
+            total = torch.zeros((), device=output.device)
+            for name, (weight, loss) in self.recipe.items():
+                total = total + weight * loss(tap(name), gt)
+            total.backward()
+        self.optimizer.step()
+
+
+def seconds(loop: Loop, lq: Tensor, gt: Tensor) -> float:
+    if lq.is_cuda:
         torch.cuda.synchronize()
     start = time.perf_counter()
-    model.optimize_parameters(iteration)
-    if torch.cuda.is_available():
+    loop.step(lq, gt)
+    if lq.is_cuda:
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def median_interval(values: list[float]) -> tuple[float, float, float]:
+    """Median, and the two order statistics between which the true one lies with 95 %."""
+    ordered, half = sorted(values), 0.98 * math.sqrt(len(values))
+    low = max(0, math.floor(len(values) / 2 - half))
+    high = min(len(values) - 1, math.ceil(len(values) / 2 + half))
+    return statistics.median(ordered), ordered[low], ordered[high]
+
+
+def measure(count: int, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    loops = [Loop(form, args.size, count, device) for form in FORMS]
+    generator = torch.Generator().manual_seed(0)
+    times: dict[str, list[float]] = {form: [] for form in FORMS}
+    for iteration in range(args.pairs + 10):
+        gt = torch.rand(args.batch, 3, args.patch, args.patch, generator=generator).to(device)
+        lq = F.avg_pool2d(gt, 2)
+        first = iteration % len(loops)
+        taken = {loop.form: seconds(loop, lq, gt) for loop in [*loops[first:], *loops[:first]]}
+        if iteration >= 10:  # warm-up
+            for form, value in taken.items():
+                times[form].append(value)
+    result: dict[str, Any] = {"losses": count, "pairs": args.pairs, "plain_ms": 1e3 * statistics.median(times["plain"])}
+    for form in FORMS[1:]:
+        ratios = [own / plain for own, plain in zip(times[form], times["plain"], strict=True)]
+        median, low, high = median_interval(ratios)
+        result[form] = {"ratio": median, "low": low, "high": high}
+        print(f"{count} losses  {form:<9} {median:.3f}  ({low:.3f} to {high:.3f})", flush=True)
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="xs")
+    parser.add_argument("--losses", type=int, nargs="+", default=[2, 4, 8])
     parser.add_argument("--pairs", type=int, default=300)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--patch", type=int, default=96, help="HR pixels")
@@ -69,43 +142,12 @@ def main() -> None:
     args = parser.parse_args()
     if args.short:
         args.pairs = 20
-    paragon_plugin.install()
-
-    constant, scheduled = build(args.size, False), build(args.size, True)
-    if scheduled.losses.balance is not None:  # no run folder here
-        scheduled.losses.balance.decision_log = scheduled.losses.balance.record = None
-    generator = torch.Generator().manual_seed(0)
-    ratios: list[float] = []
-    times: dict[str, list[float]] = {"constant": [], "scheduled": []}
-    for iteration in range(1, args.pairs + 11):
-        gt = torch.rand(args.batch, 3, args.patch, args.patch, generator=generator)
-        batch = {"gt": gt, "lq": torch.nn.functional.avg_pool2d(gt, 2)}
-        order = [("constant", constant), ("scheduled", scheduled)]
-        pair = {name: step_seconds(model, batch, iteration) for name, model in order[:: 1 if iteration % 2 else -1]}
-        if iteration > 10:  # warm-up
-            ratios.append(pair["scheduled"] / pair["constant"])
-            for name, seconds in pair.items():
-                times[name].append(seconds)
-    result = {
-        "size": args.size,
-        "batch": args.batch,
-        "patch": args.patch,
-        "pairs": len(ratios),
-        "constant_ms": 1e3 * statistics.median(times["constant"]),
-        "scheduled_ms": 1e3 * statistics.median(times["scheduled"]),
-        "ratio": statistics.median(ratios),
-        "device": torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-    }
-    print(
-        "  ".join(
-            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in result.items()
-        )
-    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    rows = [measure(count, args, device) for count in args.losses]
+    where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    head = {"size": args.size, "batch": args.batch, "patch": args.patch, "device": where, "torch": torch.__version__}
     if args.json:
-        args.json.write_text(json.dumps(result, indent=1))
+        args.json.write_text(json.dumps(head | {"rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,20 @@
-"""A small x4 training on BSDS500 with any losses, and its scores on Kodak crops: PSNR and ST-LPIPS."""
+"""A small x4 training on BSDS500 with any losses, in a loop of its own, and its scores on Kodak crops."""
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from balancing_methods import Weigher
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from paragon_plugin.nets.paragonsr2 import build_paragonsr2
 
 SCALE = 4
+Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 def read(path: Path) -> np.ndarray:
@@ -38,7 +43,10 @@ def validation_pairs(data: Path) -> list[tuple[Tensor, Tensor]]:
     return [pair(read(f)[128:384, 128:384]) for f in files]
 
 
-def batches(pairs: list[tuple[Tensor, Tensor]], seed: int, count: int, size: int = 16) -> Iterator[dict[str, Tensor]]:
+def batches(
+    pairs: list[tuple[Tensor, Tensor]], seed: int, count: int, size: int = 16
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pairs (lq, gt) of four random patches, some flipped."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(limit: int) -> int:
@@ -55,59 +63,74 @@ def batches(pairs: list[tuple[Tensor, Tensor]], seed: int, count: int, size: int
                 patch_lq, patch_gt = patch_lq.flip(2), patch_gt.flip(2)
             gts.append(patch_gt)
             lqs.append(patch_lq)
-        yield {"gt": torch.stack(gts), "lq": torch.stack(lqs)}
+        yield torch.stack(lqs), torch.stack(gts)
 
 
-def build(
-    losses: list[dict[str, Any]],
-    block: dict[str, Any],
-    total: int,
-    lr: float,
-    seed: int,
-    extra: dict[str, Any] | None = None,
-    extra_train: dict[str, Any] | None = None,
-) -> Any:
-    from basicsr.models import build_model
+@dataclass
+class Discriminator:
+    """A network that tells real images from made ones, and its optimizer; the loss is binary cross-entropy."""
 
+    net: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def fooled(self, fake: Tensor) -> Tensor:
+        """The generator's loss: how far the images are from being taken for real."""
+        return _cross_entropy(self.net(fake), real=True)
+
+    def train(self, real: Tensor, fake: Tensor) -> None:
+        """One step on real and made images."""
+        self.net.requires_grad_(True)
+        self.optimizer.zero_grad()
+        _cross_entropy(self.net(real), real=True).backward()
+        _cross_entropy(self.net(fake), real=False).backward()
+        self.optimizer.step()
+        self.net.requires_grad_(False)
+
+
+def _cross_entropy(logits: Tensor, *, real: bool) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
+
+
+def new_network(seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    model = build_model(
-        {
-            "name": "small_training",
-            "model_type": "ParagonSRModel",
-            "scale": SCALE,
-            "num_gpu": min(torch.cuda.device_count(), 1),
-            "dist": False,
-            "rank": 0,
-            "world_size": 1,
-            "is_train": True,
-            "network_g": {"type": "paragonsr2_nano", "scale": SCALE},
-            "path": {"experiments_root": "/nonexistent"},
-            "train": {
-                "total_iter": total,
-                "optim_g": {"type": "Adam", "lr": lr, "betas": [0.9, 0.99]},
-                "scheduler": {"type": "MultiStepLR", "milestones": [int(total * 0.8)], "gamma": 0.5},
-                "losses": losses,
-                "dynamic_loss_scheduling": block,
-                **(extra_train or {}),
-            },
-            **(extra or {}),
-        }
-    )
-    if model.losses.balance is not None:  # no run folder here
-        model.losses.balance.decision_log = model.losses.balance.record = None
-    return model
+    return build_paragonsr2("nano", scale=SCALE)
 
 
-def train(model: Any, data: Iterator[dict[str, Tensor]], after: Callable[[int], None] = lambda _: None) -> None:
-    for iteration, batch in enumerate(data, start=1):
-        model.update_learning_rate(iteration)
-        model.feed_data(batch)
-        model.optimize_parameters(iteration)
-        after(iteration)
+def train(
+    net: nn.Module,
+    weigher: Weigher,
+    optimizer: torch.optim.Optimizer,
+    data: Iterator[tuple[Tensor, Tensor]],
+    criteria: Mapping[str, Criterion],
+    total: int,
+    discriminator: Discriminator | None = None,
+) -> None:
+    """Train with criteria of (output, target); the loss `gan_loss` comes with a discriminator.
+
+    The learning rate is halved at four fifths of the iterations.
+    """
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [int(total * 0.8)], 0.5)
+    if discriminator is not None:
+        discriminator.net.requires_grad_(False)
+    for lq, gt in data:
+
+        def losses_of(output: Tensor, gt: Tensor = gt) -> dict[str, Tensor]:
+            losses = {name: criterion(output, gt) for name, criterion in criteria.items()}
+            return losses if discriminator is None else losses | {"gan_loss": discriminator.fooled(output)}
+
+        optimizer.zero_grad()
+        output = net(lq)
+        weigher.backward(losses_of(output), output)
+        optimizer.step()
+        schedule.step()
+        weigher.after_step(lambda lq=lq, losses_of=losses_of: losses_of(net(lq)))
+        if discriminator is not None:
+            discriminator.train(gt, output.detach())
 
 
 @torch.no_grad()
-def evaluate(net: torch.nn.Module, pairs: list[tuple[Tensor, Tensor]], metric: torch.nn.Module) -> dict[str, float]:
+def evaluate(net: nn.Module, pairs: list[tuple[Tensor, Tensor]], metric: nn.Module) -> dict[str, float]:
+    """Mean PSNR (Y, a border of the scale left out) and ST-LPIPS."""
     device = next(net.parameters()).device
     net.eval()
     psnr, distance = [], []

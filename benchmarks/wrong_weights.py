@@ -19,9 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from balancing_methods import METHODS, block_of, plug_in
+from balancing_methods import METHODS, Weigher, weigher
 from perceptual_distance import STLPIPSLoss, st_lpips
-from small_training import batches, build, evaluate, train, training_pairs, validation_pairs
+from small_training import (
+    Discriminator,
+    batches,
+    evaluate,
+    new_network,
+    train,
+    training_pairs,
+    validation_pairs,
+)
+from torch.nn import functional as F
 
 import paragon_plugin
 from paragon_plugin.resilience.atomic_file import atomic_file
@@ -41,39 +50,32 @@ SETTINGS: dict[str, dict[str, float]] = {
 KEYS = ("psnr", "st_lpips")
 
 
-def recipe(weights: dict[str, float]) -> list[dict[str, Any]]:
-    return [
-        {"type": "L1Loss", "loss_weight": weights["l1_loss"]},
-        {"type": "STLPIPSLoss", "name": "stlpips_loss", "loss_weight": weights["stlpips_loss"]},
-        {"type": "GANLoss", "gan_type": "vanilla", "loss_weight": weights["gan_loss"]},
-    ]
+def new_discriminator(seed: int) -> Discriminator:
+    from basicsr.archs.discriminator_arch import UNetDiscriminatorSN
 
-
-def adversarial(weights: dict[str, float], method: str, iterations: int, seed: int) -> Any:
-    extra = {
-        "model_type": "ParagonGANModel",
-        "use_channels_last": True,
-        "network_d": {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 8},
-    }
-    optim_d = {"optim_d": {"type": "Adam", "lr": 2e-4, "betas": [0.9, 0.99]}}
-    return build(recipe(weights), block_of(method), iterations, 2e-4, seed, extra, optim_d)
+    torch.manual_seed(seed)
+    net = UNetDiscriminatorSN(num_in_ch=3, num_feat=8).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return Discriminator(net, torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.9, 0.99)))
 
 
 def one_run(start: dict[str, Any], method: str, setting: str, seed: int, data: Any, args: Any) -> dict[str, Any]:
-    pairs, validation, metric = data
-    model = adversarial(SETTINGS[setting], method, args.iterations, seed)
-    model.net_g.load_state_dict(start["weights"])
-    after = plug_in(method, model)
+    pairs, validation, metric, perceptual = data
+    net = new_network(seed)
+    net.load_state_dict(start["weights"])
+    net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    optimizer = torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.9, 0.99))
+    own = weigher(method, SETTINGS[setting], net, optimizer, args.iterations)
+    criteria = {"l1_loss": F.l1_loss, "stlpips_loss": perceptual}
+    feed = batches(pairs, 2000 + seed, args.iterations)
     stopped = False
     try:
-        train(model, batches(pairs, 2000 + seed, args.iterations), after)
+        train(net, own, optimizer, feed, criteria, args.iterations, new_discriminator(seed))
     except NonFiniteLossError:
         stopped = True
-    scores = evaluate(model.net_g, validation, metric)
+    scores = evaluate(net, validation, metric)
     finite = scores["psnr"] == scores["psnr"]
     collapsed = stopped or not finite or scores["psnr"] < start["scores"]["psnr"] - 2
-    shares = dict(model.losses.balance.last_step.shares) if model.losses.balance else {}
-    return {"seed": seed, "setting": setting, "method": method, "collapsed": collapsed, "shares": shares, **scores}
+    return {"seed": seed, "setting": setting, "method": method, "collapsed": collapsed, "shares": own.shares, **scores}
 
 
 def main() -> None:
@@ -90,18 +92,18 @@ def main() -> None:
     if args.short:
         args.seeds, args.start_iterations, args.iterations, settings = 1, 20, 20, settings[:2]
     paragon_plugin.install()
-    from basicsr.utils.registry import LOSS_REGISTRY
-
-    LOSS_REGISTRY.register(STLPIPSLoss)
-    data = training_pairs(args.data, 200), validation_pairs(args.data), st_lpips("vgg")
+    perceptual = STLPIPSLoss()
+    data = training_pairs(args.data, 200), validation_pairs(args.data), st_lpips("vgg"), perceptual
     runs: list[dict[str, Any]] = []
     if args.json and args.json.exists():
         runs = json.loads(args.json.read_text())["runs"]
     done = {(r["seed"], r["setting"], r["method"]) for r in runs}
     for seed in range(args.seeds):
-        first = build([{"type": "L1Loss"}], {"enabled": False}, args.start_iterations, 1e-3, seed)
-        train(first, batches(data[0], 1000 + seed, args.start_iterations))
-        start = {"weights": copy.deepcopy(first.net_g.state_dict()), "scores": evaluate(first.net_g, *data[1:])}
+        first = new_network(seed)
+        optimizer = torch.optim.Adam(first.parameters(), lr=1e-3, betas=(0.9, 0.99))
+        feed = batches(data[0], 1000 + seed, args.start_iterations)
+        train(first, Weigher({"l1_loss": 1.0}), optimizer, feed, {"l1_loss": F.l1_loss}, args.start_iterations)
+        start = {"weights": copy.deepcopy(first.state_dict()), "scores": evaluate(first, *data[1:3])}
         print(f"seed {seed}: start {start['scores']}", flush=True)
         for setting in settings:
             for method in args.methods:

@@ -43,11 +43,10 @@ class Strip:
     """The tiles of one image."""
 
     image: str
-    dataset: str
     tiles: list[Tile]
 
 
-def strips(runs: list[RunHistory], most: int = MOST_ITERATIONS) -> list[Strip]:
+def strips(runs: list[RunHistory]) -> list[Strip]:
     """Strips of all images with a recorded place; without any, the middle of what images the first run saved.
 
     With two runs each has its last crop in the strip. A run that saved no images (`val: save_img: false`) leaves LR,
@@ -56,15 +55,15 @@ def strips(runs: list[RunHistory], most: int = MOST_ITERATIONS) -> list[Strip]:
     found: list[Strip] = []
     for dataset, record in runs[0].references.items():
         for place in record.crops:
-            if strip := _strip(runs, dataset, place, most):
+            if strip := _strip(runs, dataset, place):
                 found.append(strip)
     if found:
         return found
-    plain = [_unrecorded(runs[0], image, most) for image in list(runs[0].images)[:4]]
+    plain = [_unrecorded(runs[0], image) for image in list(runs[0].images)[:4]]
     return [strip for strip in plain if strip]
 
 
-def _strip(runs: list[RunHistory], dataset: str, place: CropPlace, most: int) -> Strip | None:
+def _strip(runs: list[RunHistory], dataset: str, place: CropPlace) -> Strip | None:
     folder = runs[0].folder / FOLDER / dataset
     known = {what: _read(folder / f"{place.image}_{what}.png") for what in ("lr", "bicubic", "hr")}
     lr, enlarged, hr = known["lr"], known["bicubic"], known["hr"]
@@ -72,25 +71,25 @@ def _strip(runs: list[RunHistory], dataset: str, place: CropPlace, most: int) ->
         return None
     tiles = [Tile("lr", "LR, the input", lr), Tile("bicubic", "bicubic", enlarged, psnr(enlarged, hr))]
     for run in runs:
-        for iteration in chosen(list(run.images.get(place.image, {})), most if len(runs) == 1 else 1):
+        for iteration in chosen(list(run.images.get(place.image, {})), MOST_ITERATIONS if len(runs) == 1 else 1):
             picture = _read(run.images[place.image][iteration])
             if picture is not None:
                 crop = picture[place.top : place.top + place.side, place.left : place.left + place.side]
                 who = "ours" if len(runs) == 1 else run.name
                 if crop.shape == hr.shape:
                     tiles.append(Tile("ours", f"{who}, {iteration:,}", crop, psnr(crop, hr)))
-    return Strip(place.image, dataset, [*tiles, Tile("hr", "HR, the original", hr)])
+    return Strip(place.image, [*tiles, Tile("hr", "HR, the original", hr)])
 
 
-def _unrecorded(run: RunHistory, image: str, most: int) -> Strip | None:
+def _unrecorded(run: RunHistory, image: str) -> Strip | None:
     tiles = []
-    for iteration in chosen(list(run.images[image]), most):
+    for iteration in chosen(list(run.images[image]), MOST_ITERATIONS):
         picture = _read(run.images[image][iteration])
         if picture is not None:
             side = min(128, *picture.shape[:2])
             top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
             tiles.append(Tile("ours", f"ours, {iteration:,}", picture[top : top + side, left : left + side]))
-    return Strip(image, "", tiles) if tiles else None
+    return Strip(image, tiles) if tiles else None
 
 
 def chosen(iterations: list[int], most: int) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import OptionError
 from ..scheduling.decisions import number_text
 from ..scheduling.options import DynamicLossScheduling, parse_dynamic_loss_scheduling
-from ..scheduling.run_record import LINES_FILE, process_start, read_head, read_lines, spent_seconds
+from ..scheduling.run_record import LINES_FILE, process_namespace, process_start, read_head, read_lines, spent_seconds
 from .logged_decisions import read_decisions
 from .references import FILE_NAME, FOLDER, read_records
 from .run_history import Points, RunHistory, State
@@ -41,7 +41,8 @@ def read_recorded_run(folder: Path, now: float | None = None) -> RunHistory | No
     options, network = _mapping(head.get("options")), _mapping(head.get("network"))
     series = _series(lines)
     decisions = read_decisions(folder)
-    reached = [line["iteration"] for line in lines] + [decision.iteration for decision in decisions]
+    reached = [line["iteration"] for line in lines if line["kind"] != "warning"]  # which outlive what was undone
+    reached += [decision.iteration for decision in decisions]
     iteration, total = max(reached, default=0), _whole(head.get("total_iter"))
     last = lines[-1] if lines else {}
     state = _state(head, lines, folder, time.time() if now is None else now)
@@ -149,11 +150,12 @@ def _images(lines: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, dict[
 
 
 def _state(head: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], folder: Path, now: float) -> State:
-    state = head["state"]
-    if state in ("finished", "stopped", "failed"):
-        return state
+    last = next((line["kind"] for line in reversed(lines) if line["kind"] != "warning"), "")
+    for state in (last, head["state"]):  # a kill may come between the two
+        if state in ("finished", "stopped", "failed"):
+            return state
     owner = _mapping(head.get("owner"))
-    if owner.get("host") == socket.gethostname():
+    if owner.get("host") == socket.gethostname() and owner.get("namespace") == process_namespace():
         alive = _alive(_whole(owner.get("process")), _whole(owner.get("began")))
         if alive is not None:
             return "running" if alive else "silent"

@@ -20,13 +20,12 @@ def default_output(folders: Sequence[Path]) -> Path:
     return Path("report_" + "_".join(folder.resolve().name for folder in folders) + ".html")
 
 
-def write_report(runs: Sequence[RunHistory], output: Path, now: float | None = None) -> list[Path]:
+def write_report(runs: Sequence[RunHistory], output: Path) -> list[Path]:
     """Write a report.
 
     Args:
         runs: One run, or two.
         output: The HTML file; pictures go into the folder of its name without suffix.
-        now: Seconds since the epoch at which it is made. Default: the present.
 
     Returns:
         The files written, the page first.
@@ -34,9 +33,8 @@ def write_report(runs: Sequence[RunHistory], output: Path, now: float | None = N
     Raises:
         OptionError: A file cannot be written.
     """
-    now = time.time() if now is None else now
     pictures = strips(list(runs))
-    page = report_page(runs, pictures, time.strftime("%Y-%m-%d %H:%M", time.localtime(now)))
+    page = report_page(runs, pictures, time.strftime("%Y-%m-%d %H:%M"))
     shared, own = report_charts(runs)
     files = {output: page.encode("utf-8")}
     beside = output.with_suffix("")

@@ -13,10 +13,12 @@ For a loop that belongs to somebody else, `tap` and `tap_input` see each loss's 
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
@@ -30,7 +32,7 @@ from .roles import role_of
 from .run_record import RunRecord
 from .scheduler import Step
 from .step_balance import StepBalance
-from .taps import TappedOutput
+from .taps import Arrivals, TappedOutput
 
 DISABLE = "PARAGON_DISABLE"
 """Environment variable: `1` turns every `LossBalance` into plain training with the base weights."""
@@ -39,7 +41,7 @@ STATE = "paragon_loss_balance"
 """Key under which the state rides in an optimizer's own."""
 
 SILENT_STEPS = 100
-"""A loss that was tapped at so many steps and never sent a gradient back is told of."""
+"""A loss that was evaluated so many times and never sent a gradient back is told of."""
 
 _logger = logging.getLogger(__name__)
 
@@ -65,7 +67,8 @@ class LossBalance:
         roles: Role by name, where the name does not say it (`roles.role_of`): pixel, structural, perceptual,
             adversarial or regularization.
         weights_included: The losses come with their base weights multiplied in.
-        scaler: The gradient scaler of the loop. `backward` then scales, in place of `scaler.scale(loss)`.
+        scaler: The gradient scaler of the loop. `backward` then scales, in place of `scaler.scale(loss)`. One that is
+            not enabled counts as none.
         parts: Backward passes for one optimizer step (gradient accumulation). The loop does not divide its losses:
             `backward` does. A loop that is tapped divides them itself, as it always did.
         record: Folder for the run's record and decision log, or a record; None to keep none.
@@ -96,38 +99,57 @@ class LossBalance:
             options = {"enabled": True, "auto_calibrate": True}
         if not isinstance(options, DynamicLossScheduling):
             options = parse_dynamic_loss_scheduling(options)
+        if os.environ.get(DISABLE) == "1":
+            options = msgspec.structs.replace(options, enabled=False)
         self.losses = {info.name: info for info in _infos(losses, roles or {}, options)}
         self.options = options
         self.network = network
         self.weights_included = weights_included
-        self.scaler = scaler
+        self.scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self.parts = parts
         self.total_iter = total_iter
         self.log_every = log_every or max(1, min(100, total_iter // 200))
         self.logger = logger
         self.iteration = 0
         """Optimizer steps that have begun."""
-        self.skipped = False
-        """Whether the latest step is left out because a loss or a gradient was not finite."""
         self.record = _record(record)
         self.step_balance: StepBalance | None = None
         """The decisions; None where scheduling is off."""
         self._optimizer: torch.optim.Optimizer | None = None
+        self._skipped = False
+        self._ready = True
+        """Whether the latest step was let through; an overflow is, for the scaler to leave out."""
         self._part = 0
-        self._unsettled_scale: Tensor | None = None
+        self._scale_before: Tensor | None = None
         """Loss scale of a step whose fate at the optimizer is not known yet."""
-        self._outputs: Any = WeakIdKeyDictionary()
-        self._tapped_outputs: list[TappedOutput] = []
         self._values: dict[str, Tensor] = {}
-        self._decided = False
-        self._tapped: dict[str, int] = {}
+        # With taps. What has no weak reference stands here for one optimizer step.
+        self._taps = True
+        """Whether gradients are seen by taps; on every rank or on none. Until `backward` says otherwise."""
+        self._outputs: Any = WeakIdKeyDictionary()
+        """`TappedOutput` by output."""
+        self._awaited: weakref.WeakSet[Arrivals] = weakref.WeakSet()
+        """Of all outputs that were tapped in this step and can still send something."""
+        self._arrived: list[Arrivals] = []
+        """Of the outputs that have sent something in this step."""
+        self._received = 0
+        """Outputs that have sent something, ever."""
+        self._latest: dict[str, weakref.ref[Arrivals]] = {}
+        self._noted: dict[str, Tensor] = {}
+        self._decided: frozenset[str] | None = None
+        """What this step was decided on; None before."""
+        self._passed = False
+        """Whether something of this step went on with the factors of the step before."""
+        self._gates = True
+        self._in_step = False
+        """Whether the optimizer is stepping, and calls the loop back for the gradients."""
+        self._evaluated: dict[str, int] = {}
         self._heard: set[str] = set()
-        self._taps = False
-        """Whether the loop is tapped; on every rank or on none."""
+        self._told_of_outputs = False
         scheduled = [info for info in self.losses.values() if info.base_weight != 0]
         if self.record is not None:
             self._describe(options, total_iter)
-        if options.enabled and os.environ.get(DISABLE) != "1":
+        if options.enabled:
             size, reason = _size(network, size)
             self.step_balance = StepBalance(
                 scheduled,
@@ -137,10 +159,18 @@ class LossBalance:
                 size_reason=reason,
                 folder=self.record.folder if self.record is not None else None,
                 record=self.record,
-                decides_first=parts == 1 and scaler is None,
-                scaled=scaler is not None,
+                decides_first=parts == 1 and self.scaler is None,
+                scaled=self.scaler is not None,
                 logger=logger,
             )
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the latest step is left out, because a loss or a gradient was not finite.
+
+        An overflow inside the network shows once the scaler has updated its scale; asking then reads the device.
+        """
+        return self._skipped or self._overflowed()
 
     # -- a loop of one's own ---------------------------------------------------------------------------------------
 
@@ -174,6 +204,7 @@ class LossBalance:
         for name in losses:
             if name not in self.losses:
                 raise ValueError(f"no loss '{name}' in this balance; it has {', '.join(self.losses)}")
+        self._taps = False
         if self._part % self.parts == 0:
             self._begin()
         self._part += 1
@@ -190,21 +221,21 @@ class LossBalance:
             return True
         gradients = OutputGradients(output, self._scale(output.device))
         gradients.take(weighted)
-        factors = balance.weigh(gradients, gt)
-        if factors is not None and not self.skipped:
-            gradients.backward(factors, _divided(others, self.parts))
+        factors = balance.weigh(gradients, gt, others)
+        if factors is not None:
+            # A value that is not finite may have a gradient that is: the scaler must see it.
+            watched = [*weighted.values(), *([] if others is None else [others])] if self.scaler is not None else []
+            poison = sum((0 * value.detach().float() for value in watched), torch.zeros((), device=output.device))
+            gradients.backward(factors, _divided(others, self.parts), poison=poison if watched else None)
         if not last:
             return True
-        self.skipped = not balance.ready()
-        if self.skipped and self.scaler is None:
-            self._drop_gradients()
-        if not self.skipped:
-            if self.scaler is None:
-                balance.commit(True)
-            else:
-                self._unsettled_scale = gradients.loss_scale
+        self._judge()
+        if self._ready and self.scaler is None:
+            balance.commit(True)
+        elif self._ready:
+            self._scale_before = gradients.loss_scale
         self._finish_step()
-        return not self.skipped
+        return not self._skipped
 
     # -- a loop that belongs to somebody else ----------------------------------------------------------------------
 
@@ -233,7 +264,8 @@ class LossBalance:
         """The network's output for one loss: `criterion(balance.tap("l1", y), gt)`. `ride_with` comes before.
 
         The form is the gate where a step has one part and no gradient scaler and one process trains; else the taps are
-        held. A second output within one optimizer step is held as well.
+        held. Held is as well what comes after the decision of an optimizer step, and a step whose losses are not all
+        back-propagated in one pass: there is one decision a step.
 
         Raises:
             ValueError: There is no loss of that name.
@@ -246,29 +278,25 @@ class LossBalance:
             return output
         if self._optimizer is None:
             raise RuntimeError("call ride_with(optimizer) before the first tap")
-        self._taps = True
-        self._tapped[name] = self._tapped.get(name, 0) + 1
-        if not output.requires_grad or output.grad_fn is None or torch.is_inference(output):
-            return output  # nothing comes back here; told of after some steps
-        entry: TappedOutput | None = self._outputs.get(output)
-        if entry is None:
-            if len(self._tapped_outputs) >= self.parts and any(e.norms for e in self._tapped_outputs):
-                self._forget()  # that step never came to its end: a scaler left it out
-            self._drop_dead_outputs()
-            gate = balance.decides_first and not self._tapped_outputs and not _distributed()
-            entry = TappedOutput(
-                output, factor=self._factor, scale=self._scale, decide=self._decide_at_the_gate if gate else None
-            )
-            self._outputs[output] = entry
-            self._tapped_outputs.append(entry)
-        return entry.tap(name)
+        self._expect(name)
+        if not _has_graph(output):
+            return output
+        tapped = self._known(output)
+        if tapped is None:
+            gated = balance.decides_first and self._gates and not _distributed()
+            arrivals = Arrivals(self, gated=gated, after=self._received)
+            tapped = self._outputs[output] = TappedOutput(output, arrivals)
+            self._awaited.add(arrivals)
+        self._latest[name] = weakref.ref(tapped.arrivals)
+        return tapped.tap(name, output)
 
     def tap_input(self, name: str, module: nn.Module, *, note: bool = True) -> Callable[[], None]:
-        """Tap a module from outside: its first argument is the network's output.
+        """Tap a module from outside: the first of its arguments that has a graph is the network's output.
 
-        The module is the criterion; for an adversarial loss it is the discriminator, which is tapped only while its
-        parameters are frozen: that is the generator's turn. What it sees must be the output itself: the gradient on
-        `augmented(y)` or on `y.float()` is another one.
+        The module is the criterion; for an adversarial loss it is the discriminator, which is tapped while its
+        parameters are frozen, as it is the generator's turn then. Where they are not, it is tapped if it is given a
+        tensor that another loss was tapped on. What it sees must be the output itself: the gradient on `augmented(y)`
+        or on `y.float()` is another one, and is measured there.
 
         Args:
             name: Of the loss.
@@ -279,20 +307,29 @@ class LossBalance:
             Removes the tap.
         """
 
-        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if any(parameter.requires_grad for parameter in module.parameters()):
+        def tapped(argument: Any) -> Tensor | None:
+            if not isinstance(argument, Tensor) or not torch.is_grad_enabled():
                 return None
-            if args and isinstance(args[0], Tensor):
-                return (self.tap(name, args[0]), *args[1:]), kwargs
-            first = next(iter(kwargs), None)
-            if first is not None and isinstance(kwargs[first], Tensor):
-                return args, {**kwargs, first: self.tap(name, kwargs[first])}
+            if any(parameter.requires_grad for parameter in module.parameters()) and self._known(argument) is None:
+                if _has_graph(argument):
+                    self._expect(name)
+                return None
+            result = self.tap(name, argument)
+            return None if result is argument else result
+
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            for place, argument in enumerate(args):
+                if (result := tapped(argument)) is not None:
+                    return (*args[:place], result, *args[place + 1 :]), kwargs
+            for key, argument in kwargs.items():
+                if (result := tapped(argument)) is not None:
+                    return args, {**kwargs, key: result}
             return None
 
         def after(_: nn.Module, __: Any, result: Any) -> None:
-            total = sum(cast("dict[str, Tensor]", result).values()) if isinstance(result, dict) else result
-            if isinstance(total, Tensor) and total.requires_grad and total.dim() == 0:
-                self.note_value(name, total)
+            scalars = [value for value in _items(result) if value.dim() == 0 and value.requires_grad]
+            if scalars:
+                self.note_value(name, sum(scalars[1:], scalars[0]))
 
         hooks = [module.register_forward_pre_hook(before, with_kwargs=True)]
         if note:
@@ -305,9 +342,14 @@ class LossBalance:
         return remove
 
     def note_value(self, name: str, value: Tensor) -> None:
-        """Say what a tapped loss's value is at this step, for logs and for what follows values."""
-        weight = 1.0 if self.weights_included else self.losses[name].base_weight
-        self._values[name] = value.detach() * weight
+        """Say what a tapped loss's value is on the output that it was tapped on last, for logs and what follows values.
+
+        Several values of one loss on one output add up.
+        """
+        weight = 1.0 if self.weights_included else self.losses[name].base_weight or 1.0
+        latest = self._latest.get(name)
+        arrivals = latest() if latest is not None else None
+        _add(self._noted if arrivals is None else arrivals.values, name, value.detach() * weight)
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -319,8 +361,9 @@ class LossBalance:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict()`; a state of another recipe, or none, starts a fresh calibration."""
-        self._forget()
-        self._unsettled_scale = None
+        self._close()
+        self._scale_before = None
+        self._part = 0
         self.iteration = int(state.get("iteration", 0))
         if self.step_balance is not None:
             kept = {key: state[key] for key in ("scheduler", "first_shares", "held") if key in state}
@@ -339,7 +382,7 @@ class LossBalance:
         Reads the device for losses that are not scheduled alone.
         """
         read = self.step_balance.values if self.step_balance is not None else {}
-        values = {name: float(value) for name, value in self._values.items() if name not in read} | read
+        values = {name: read[name] if name in read else float(value) for name, value in self._values.items()}
         losses = {f"losses/l_{name}": values[name] for name in self.losses if name in values}
         return losses | (self.step_balance.log() if self.step_balance is not None else {})
 
@@ -374,20 +417,42 @@ class LossBalance:
         if self.record is not None and not self.record.started:
             self.record.start(self.iteration)
         self.iteration += 1
-        self.skipped = False
+        self._skipped, self._ready = False, True
         self._values = {}
         if self.step_balance is not None:
             self.step_balance.begin(self.iteration, self.parts)
 
+    def _judge(self) -> None:
+        """The verdict on a step that was measured."""
+        balance = self.step_balance
+        assert balance is not None
+        self._ready = balance.ready()
+        self._skipped = not self._ready or balance.overflowed
+        if self._skipped and self.scaler is None:
+            self._drop_gradients()
+
     def _settle(self) -> None:
-        """Decide on a scaled step whose optimizer has stepped by now; the scaler lowers the scale where it has not."""
-        before, self._unsettled_scale = self._unsettled_scale, None
-        if before is not None and self.step_balance is not None:
-            now = self._scale(before.device)
-            self.step_balance.commit(now is None or bool(now >= before))
+        """Learn what became of a step under a scaler by now."""
+        if self._scale_before is not None:
+            stepped = not self._overflowed()
+            self._scale_before = None
+            if self.step_balance is not None:
+                self.step_balance.commit(stepped)
+        elif self._arrived and self._overflowed():
+            self._leave_out()
+
+    def _overflowed(self) -> bool:
+        """Whether the scaler has left the latest step out: it lowers the scale then. Reads the device."""
+        before = self._scale_before
+        if before is None and self.scaler is not None and self._arrived:
+            before = self._arrived[-1].scale
+        now = self._scale(before.device) if before is not None else None
+        return now is not None and bool(now < cast(Tensor, before))
 
     def _backward_sum(self, losses: Sequence[Tensor]) -> None:
         """Plain training: the sum as it is."""
+        if not losses:
+            return
         total = losses[0]
         for loss in losses[1:]:
             total = total + loss
@@ -401,14 +466,10 @@ class LossBalance:
 
     def _note_values(self, losses: Mapping[str, Tensor], weighted: Mapping[str, Tensor]) -> None:
         for name, loss in losses.items():
-            value = weighted.get(name, loss).detach() / self.parts
-            self._values[name] = self._values[name] + value if name in self._values else value
+            _add(self._values, name, weighted.get(name, loss).detach() / self.parts)
 
     def _scale(self, device: torch.device) -> Tensor | None:
         return None if self.scaler is None else self.scaler.scale(torch.ones((), device=device))
-
-    def _factor(self, name: str) -> float:
-        return self.step_balance.factor(name) if self.step_balance is not None else 1.0
 
     def _drop_gradients(self) -> None:
         for parameter in self._parameters():
@@ -419,79 +480,161 @@ class LossBalance:
             return [p for group in self._optimizer.param_groups for p in group["params"]]
         return list(self.network.parameters()) if self.network is not None else []
 
-    # -- with taps -------------------------------------------------------------------------------------------------
+    # -- with taps: what comes on the way back (`taps.Receiver`) ---------------------------------------------------
 
-    def _forget(self) -> None:
-        for entry in self._tapped_outputs:
-            entry.release()
-        self._tapped_outputs = []
+    def factor(self, name: str) -> float:
+        """Factor of a loss in force; 1 for one that is not scheduled."""
+        scheduled = self.step_balance is not None and self.losses[name].base_weight != 0
+        return cast(StepBalance, self.step_balance).factor(name) if scheduled else 1.0
+
+    def loss_scale(self, device: torch.device) -> Tensor | None:
+        """What gradients are multiplied by now, a scalar on a device; None for 1."""
+        return self._scale(device)
+
+    def receive(self, arrivals: Arrivals, names: Iterable[str]) -> None:
+        """Gradients of these losses have come from an output. With the first of them a new step may begin."""
+        self._heard.update(names)
+        if any(known is arrivals for known in self._arrived):
+            return
+        # Where this output is newer than what has come, and nothing is accumulated, that was left out by a scaler or by
+        # the loop itself.
+        newer = self._arrived and arrivals.after == self._received and not (self._in_step and self._decided is not None)
+        if newer and all(p.grad is None for p in self._parameters()):
+            self._leave_out()
+        self._arrived.append(arrivals)
+        self._received += 1
+
+    def decide(self, came: frozenset[str]) -> Mapping[str, float] | None:
+        """Factors for what has come to a gate: of this step if all that is awaited has come, else of the one before."""
+        if self._decided is None:
+            awaited = {name for other in self._awaited for name in other.names}
+            if self._passed or not came >= awaited:
+                self._passed = True
+            else:
+                self._decided = came
+                self._measure()
+                assert self.step_balance is not None
+                self.step_balance.decide()
+                self._ready = self.step_balance.ready()
+                self._skipped = not self._ready
+        return None if self._skipped else {name: self.factor(name) for name in came}
+
+    def _leave_out(self) -> None:
+        """A step that was measured never came to its end."""
+        if self._decided is None:
+            self.iteration += 1
+        if self.scaler is not None and self.step_balance is not None:
+            self.step_balance.commit(False)
+        self._arrived = []
+        self._decided = None
+        self._passed = False
+
+    def _close(self) -> None:
+        """The step is over; what its outputs still send counts for another one."""
         self._outputs = WeakIdKeyDictionary()
-        self._decided = False
-        self._values = {}
+        self._awaited = weakref.WeakSet()
+        self._arrived = []
+        self._latest = {}
+        self._noted = {}
+        self._decided = None
+        self._passed = False
 
-    def _drop_dead_outputs(self) -> None:
-        """Outputs that are gone and were never back-propagated must not keep their graphs alive."""
-        for entry in self._tapped_outputs:
-            if not entry.norms and entry.alive() is None:
-                entry.release()
-        self._tapped_outputs = [entry for entry in self._tapped_outputs if entry.norms or entry.alive() is not None]
-
-    def _open_step(self) -> StepBalance:
-        """The step that taps have measured, its readings in the balance."""
+    def _measure(self) -> None:
+        """Begin the step that taps have measured, its readings in the balance."""
         balance = self.step_balance
         assert balance is not None
-        values = self._values
+        if self.scaler is not None and len(self._arrived) > self.parts:
+            now = self._scale(cast(Tensor, self._arrived[-1].scale).device)
+            fresh = [arrivals for arrivals in self._arrived if bool(arrivals.scale == now)]
+            if len(fresh) < len(self._arrived):
+                self._leave_out()
+                self._arrived = fresh
         self._begin()
-        self._values = values  # noted on the way forward
-        for entry in self._tapped_outputs:
-            if entry.norms:
-                self._heard.update(entry.norms)
-                # What the loop divided by the number of parts is measured as it would be on a whole batch.
-                norms = {name: norm * self.parts for name, norm in entry.norms.items()}
-                balance.measure({name: value for name, value in self._values.items() if name in norms}, norms)
-        return balance
+        self._values |= self._noted
+        for arrivals in self._arrived:
+            for name, value in arrivals.values.items():
+                _add(self._values, name, value / self.parts)
+            # What the loop divided by the number of parts is measured as it would be on a whole batch.
+            balance.measure(arrivals.values, {name: norm * self.parts for name, norm in arrivals.norms.items()})
 
-    def _decide_at_the_gate(self, entry: TappedOutput) -> Mapping[str, float] | None:
-        if not self._decided:
-            self._decided = True
-            self.skipped = not self._open_step().decide()
-        return None if self.skipped else {name: self._factor(name) for name in self.losses}
+    # -- with taps: what the loop and its optimizer do ---------------------------------------------------------------
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        """The optimizer is about to step: the verdict on what the taps have measured."""
-        if self.step_balance is None or not (self._tapped_outputs or (self._taps and _distributed())):
-            return
-        if not self._decided:
-            balance = self._open_step()
-            if balance.measured or _distributed():
-                self._decided = True
-                self.skipped = not (balance.decide() if balance.decides_first else balance.ready())
-        if self.skipped and self.scaler is None:
+    def _known(self, output: Tensor) -> TappedOutput | None:
+        """The taps of an output, where it was tapped in this step and is still what it was."""
+        tapped: TappedOutput | None = self._outputs.get(output)
+        return tapped if tapped is not None and tapped.still(output) else None
+
+    def _before_step(self, _: torch.optim.Optimizer, args: Any, kwargs: dict[str, Any]) -> Any:
+        """The optimizer is about to step, or to call the loop for the gradients first."""
+        if self.step_balance is None or not self._taps:
+            return None
+        self._in_step = True
+        closure: Callable[[], Any] | None = args[1] if len(args) > 1 else kwargs.get("closure")
+        if closure is None:
+            self._judge_taps()
+            return None
+
+        def judged() -> Any:
+            result = closure()
+            self._judge_taps()
+            return result
+
+        return ((args[0], judged, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": judged})
+
+    def _judge_taps(self) -> None:
+        """The verdict on what the taps have measured. The scaler has looked at the gradients by now."""
+        if self._decided is None and (self._arrived or _distributed()):
+            self._warn_of_other_outputs()
+            balance = self.step_balance
+            assert balance is not None
+            self._measure()
+            self._decided = frozenset(name for arrivals in self._arrived for name in arrivals.norms)
+            if balance.decides_first:
+                balance.decide()
+            self._judge()
+        elif not {name for arrivals in self._arrived for name in arrivals.norms} <= (self._decided or frozenset()):
+            self._gates = False  # this loop goes on to back-propagate other losses: at the end of a step all are there
+        if self._skipped and self._arrived:
             self._drop_gradients()
 
     def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         overflow = getattr(optimizer, "found_inf", None)  # fused optimizers are called on an overflow as well
         stepped = overflow is None or not bool(overflow)
-        self._unsettled_scale = None
+        self._in_step = False
+        self._scale_before = None
+        self._part = 0
         if self.step_balance is not None:
-            if not self.skipped:
+            if self._ready:
                 self.step_balance.commit(stepped)
-            self._warn_of_silent_losses()
-        if self._tapped_outputs and self.record is not None and self.iteration % self.log_every == 0:
+            self._skipped = self._skipped or not stepped
+        if self._arrived and self.record is not None and self.iteration % self.log_every == 0:
             self.record.scalars(self.iteration, self.log())
-        self._forget()
+        self._close()
 
-    def _warn_of_silent_losses(self) -> None:
-        for name, times in list(self._tapped.items()):
-            if name in self._heard:
-                del self._tapped[name]
-            elif times >= SILENT_STEPS:
-                del self._tapped[name]
-                self._heard.add(name)
-                self.logger.warning(
-                    f"{name} was tapped {times} times and sent no gradient back: it is not balanced. Its input is no "
-                    "output of the network (a leaf, a detached or checkpointed tensor), or nothing is back-propagated."
-                )
+    def _expect(self, name: str) -> None:
+        """A loss is evaluated where its gradient counts; tells of one that never sends any."""
+        if name in self._heard:
+            return
+        self._evaluated[name] = times = self._evaluated.get(name, 0) + 1
+        if times == SILENT_STEPS:
+            self._heard.add(name)
+            self.logger.warning(
+                f"{name} was evaluated {times} times and sent no gradient back: it is not balanced. Its input is no "
+                "output of the network (a leaf, a detached or checkpointed tensor), nothing is back-propagated, or the "
+                "module that was tapped trains itself."
+            )
+
+    def _warn_of_other_outputs(self) -> None:
+        """The gradient on a tensor derived from the output is another one than that on the output."""
+        names = [frozenset(arrivals.norms) for arrivals in self._arrived]
+        if self._told_of_outputs or len(names) <= self.parts or len(set(names)) == 1:
+            return
+        self._told_of_outputs = True
+        groups = " | ".join(dict.fromkeys(", ".join(sorted(group)) for group in names))
+        self.logger.warning(
+            f"Losses are measured on different tensors ({groups}), and their shares compare only roughly. Give each "
+            "loss the network's output itself, not edited in place, converted or augmented."
+        )
 
     # -- what the run is -------------------------------------------------------------------------------------------
 
@@ -538,6 +681,22 @@ def _record(record: str | Path | RunRecord | None) -> RunRecord | None:
 
 def _parameters(network: nn.Module | None) -> int | None:
     return None if network is None else sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def _has_graph(output: Tensor) -> bool:
+    return output.requires_grad and output.grad_fn is not None and not torch.is_inference(output)
+
+
+def _items(result: object) -> list[Tensor]:
+    """The tensors of a module's result: one, or those of a dict or a sequence."""
+    if isinstance(result, Mapping):
+        result = list(cast("Mapping[Any, Any]", result).values())
+    items = cast("Sequence[Any]", result) if isinstance(result, list | tuple) else [result]
+    return [item for item in items if isinstance(item, Tensor)]
+
+
+def _add(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
+    sums[name] = sums[name] + value if name in sums else value
 
 
 def _divided(loss: Tensor | None, parts: int) -> Tensor | None:

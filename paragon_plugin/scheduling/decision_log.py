@@ -1,11 +1,10 @@
 """The scheduler's decisions, one JSON object per line, in `loss_schedule.jsonl`."""
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..resilience.atomic_file import atomic_file
+from ..resilience.side_file import SideFile
 from .decisions import Decision
 
 FILE_NAME = "loss_schedule.jsonl"
@@ -20,31 +19,23 @@ class DecisionLog:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self._file = SideFile(path, "The log of the scheduler's decisions")
 
     def append(self, decisions: Iterable[Decision]) -> None:
         """Write decisions, in order."""
-        lines = [json.dumps(decision.as_dict()) + "\n" for decision in decisions]
-        if lines:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a+b") as file:
-                if file.tell():
-                    file.seek(-1, os.SEEK_END)
-                    if file.read() != b"\n":  # a kill cut the last line off
-                        file.write(b"\n")
-                file.write("".join(lines).encode())
+        self._file.append(json.dumps(decision.as_dict()) for decision in decisions)
 
     def rewind(self, iteration: int) -> None:
         """Drop what was decided after an iteration: a run resumed from there decides it again."""
-        if not self.path.is_file():
+        if not self.path.is_file() or self._file.unreadable():
             return
-        kept = [line for line in self.path.read_text("utf-8").splitlines() if _iteration(line) <= iteration]
-        with atomic_file(self.path) as file:
-            file.write("".join(line + "\n" for line in kept).encode())
+        lines = self.path.read_text("utf-8", errors="replace").splitlines()
+        self._file.replace("".join(f"{line}\n" for line in lines if _iteration(line) <= iteration))
 
 
 def _iteration(line: str) -> float:
-    """Iteration of a line; a line cut off by a kill counts as past every iteration."""
+    """Iteration of a line; a line that a kill cut off, or of somebody else, counts as past every iteration."""
     try:
-        return json.loads(line)["iteration"]
-    except (ValueError, KeyError):
+        return float(json.loads(line)["iteration"])
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return float("inf")

@@ -89,14 +89,20 @@ class OutputGradients:
         norms = {name: sample_norms(gradient).mean() for name, gradient in self.gradients.items()}
         return norms if self.loss_scale is None else {name: norm / self.loss_scale for name, norm in norms.items()}
 
-    def backward(self, factors: Mapping[str, float], others: Tensor | None = None) -> None:
-        """Back-propagate `sum_i f_i g_i` from the output through the network.
+    def backward(
+        self, factors: Mapping[str, float], others: Tensor | None = None, *, poison: Tensor | None = None
+    ) -> None:
+        """Back-propagate `sum_i f_i g_i` from the output through the network; zeros where no loss is active.
 
         Args:
             factors: By loss.
             others: A scalar that is back-propagated in the same pass, as it is.
+            poison: A scalar that is 0, or NaN where the gradients are to be NaN, so that a scaler leaves the step out.
         """
-        combined = weighted_sum((factors[name], gradient) for name, gradient in self.gradients.items())
+        terms = [(factors[name], gradient) for name, gradient in self.gradients.items()]
+        combined = weighted_sum(terms) if terms else torch.zeros_like(self.output)
+        if poison is not None:
+            combined = combined * (1 + poison.to(combined.dtype))
         combined = combined.to(self.output.dtype)
         if others is None:
             torch.autograd.backward(self.output, combined)

@@ -5,37 +5,30 @@ state. It is small and replaced as a whole. `run_record.jsonl` says what happene
 of time: numbers, validations, images, warnings. It only grows, and a kill can at most cut its last line off. The
 scheduler's decisions stand in `loss_schedule.jsonl` beside them (`decision_log`) and are not repeated.
 
-The record is a help, never a duty: where it cannot be written the run goes on without it, and says so once.
+The record is a help and no duty: where it cannot be written the run goes on without it, and says so once.
 """
 
-import contextlib
 import json
-import logging
 import math
 import os
 import platform
 import socket
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, SupportsFloat, cast
 
 import msgspec
 import torch
 
-from ..resilience.atomic_file import atomic_file
+from ..resilience.side_file import SideFile
 from ..version import __version__
 
 SCHEMA = 1
 HEAD_FILE = "run_record.json"
 LINES_FILE = "run_record.jsonl"
 
-State = Literal["running", "stopped", "finished", "failed"]
-"""`running` is what a killed run says too: whether it still runs follows from its owner and its last line."""
-
 Kind = Literal["started", "scalars", "validation", "images", "warning", "stopped", "finished", "failed"]
-
-_logger = logging.getLogger(__name__)
 
 
 class RunRecord:
@@ -54,7 +47,8 @@ class RunRecord:
         self._head: dict[str, Any] = {"schema": SCHEMA}
         self._started = False
         self._ended = False
-        self._broken = False
+        self._head_file = SideFile(self.folder / HEAD_FILE, "The description of the run")
+        self._lines = SideFile(self.folder / LINES_FILE, "The record of the run")
 
     @property
     def started(self) -> bool:
@@ -64,8 +58,9 @@ class RunRecord:
     def keep_description(self) -> None:
         """Write what is known of a run whose loop tells neither when it begins nor when it ends."""
         if not self._started:
-            with self._forgiving():
-                self.folder.mkdir(parents=True, exist_ok=True)
+            before = read_head(self.folder) or {}
+            before.pop("state", None)
+            self._head = before | self._head
             self._head["versions"] = versions()
             self._write_head()
 
@@ -103,16 +98,17 @@ class RunRecord:
                 "host": socket.gethostname(),
                 "process": os.getpid(),
                 "began": process_start(os.getpid()),
+                "namespace": process_namespace(),
                 "since": now,
             },
-            "state": "running",
+            "state": "running",  # a killed run says so too: whether it runs follows from its owner and last line
             "health": self._head.get("health"),
         }
-        with self._forgiving():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            kept.append(_line("started", iteration, now, {"seconds": seconds}))
-            with atomic_file(self.folder / LINES_FILE) as file:
-                file.write("".join(_text(line) for line in kept).encode())
+        start = json.dumps(_line("started", iteration, now, {"seconds": seconds}))
+        if self._lines.unreadable():  # what cannot be read now may be read another time
+            self._lines.append([start])
+        else:
+            self._lines.replace("".join(f"{line}\n" for line in [*map(json.dumps, kept), start]))
         self._write_head()
 
     def describes(self, entry: str) -> bool:
@@ -138,6 +134,8 @@ class RunRecord:
 
     def end(self, iteration: int, state: Literal["stopped", "finished", "failed"], reason: str = "") -> None:
         """The process ends: with all iterations done, by a signal, or by an error. What comes later is not recorded."""
+        if self._ended:
+            return
         self._append(state, iteration, {"reason": reason} if reason else {})
         self.describe(state=state)
         self._ended = True
@@ -146,29 +144,11 @@ class RunRecord:
         return file.relative_to(self.folder).as_posix() if file.is_relative_to(self.folder) else str(file)
 
     def _append(self, kind: Kind, iteration: int, values: Mapping[str, Any]) -> None:
-        if not self._started or self._ended:
-            return
-        with self._forgiving(), open(self.folder / LINES_FILE, "a+b") as file:
-            line = _text(_line(kind, iteration, self.clock(), values)).encode()
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                if file.read() != b"\n":  # a kill cut the last line off
-                    line = b"\n" + line
-            file.write(line)
+        if self._started and not self._ended:
+            self._lines.append([json.dumps(_line(kind, iteration, self.clock(), values))])
 
     def _write_head(self) -> None:
-        with self._forgiving(), atomic_file(self.folder / HEAD_FILE) as file:
-            file.write((json.dumps(self._head, indent=1) + "\n").encode())
-
-    @contextlib.contextmanager
-    def _forgiving(self) -> Generator[None]:
-        """An error of the disk becomes one warning: a run must not end for want of its record."""
-        try:
-            yield
-        except OSError as error:
-            if not self._broken:
-                self._broken = True
-                _logger.warning(f"The run's record cannot be written, and its report will lack it: {error}")
+        self._head_file.replace(json.dumps(self._head, indent=1) + "\n")
 
 
 # -- what is written ---------------------------------------------------------------------------------------------------
@@ -225,12 +205,16 @@ def process_start(process: int) -> int | None:
         return None
 
 
+def process_namespace() -> str | None:
+    """Which numbers of processes these are: a container has its own; None where that cannot be told."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None
+
+
 def _line(kind: Kind, iteration: int, now: float, values: Mapping[str, Any]) -> dict[str, Any]:
     return {"iteration": iteration, "kind": kind, "time": round(now, 3), **plain(values)}
-
-
-def _text(line: Mapping[str, Any]) -> str:
-    return json.dumps(line) + "\n"
 
 
 # -- what is read ------------------------------------------------------------------------------------------------------

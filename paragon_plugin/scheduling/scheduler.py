@@ -94,7 +94,6 @@ class DynamicLossScheduler:
                     raise OptionError(f"target.{name}", f"no such loss{suggestion(name, self.losses)}")
             check_explicit_shares(options.target, self.losses)
         self.options = options
-        self.total_iter = total_iter
         self.auto = AutoCalibration(options, total_iter=total_iter, size=size)
         self.signal: Signal = SIGNALS[options.signal](losses, options)
         self.states = {name: LossState() for name in self.losses}

@@ -42,6 +42,8 @@ class _OptimizerStep:
     values: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     norms: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     complexity: Tensor | None = None
+    others: Tensor | None = None
+    """Sum of what is trained and not scheduled; only whether it is finite matters."""
     decided: tuple[dict[str, Reading], float | None] | None = None
     """What the scheduler is told once the optimizer has stepped."""
 
@@ -97,6 +99,8 @@ class StepBalance:
         """Factors for the next step where it is decided on at its end."""
         self.values: dict[str, float] = {}
         """Value of each loss at the latest step that was read."""
+        self.overflowed = False
+        """Whether the latest step is left to the scaler, because gradients on the output are infinite under it."""
         self._step = _OptimizerStep(0, 1, {})
         self._overflows = Overflows()
         self._resumed_from: int | None = None
@@ -120,13 +124,17 @@ class StepBalance:
         """
         self._step = _OptimizerStep(iteration, parts, ramps or {})
         self.values = {}
+        self.overflowed = False
 
-    def weigh(self, gradients: OutputGradients, gt: Tensor | None = None) -> dict[str, float] | None:
+    def weigh(
+        self, gradients: OutputGradients, gt: Tensor | None = None, others: Tensor | None = None
+    ) -> dict[str, float] | None:
         """Measure one part of the batch, and give the factors to back-propagate it with.
 
         Args:
             gradients: Of the losses that are active, on the output of this part.
             gt: Target images (B, C, H, W) in [0, 1], for the complexity of the data.
+            others: A scalar that is trained beside the losses: where it is not finite the step is left out as well.
 
         Returns:
             Factor by loss, its ramp and the number of parts included; None where a loss is not finite and the step is
@@ -135,28 +143,40 @@ class StepBalance:
         Raises:
             NonFiniteLossError: Losses were not finite for too many steps in a row.
         """
-        self.measure(gradients.values, gradients.norms(), gt)
+        self.measure(gradients.values, gradients.norms(), gt, others)
         if self.decides_first and not self.decide():
             return None
         return {name: self.factor(name) * self._ramp(name) / self._step.parts for name in gradients.values}
 
-    def measure(self, values: Mapping[str, Tensor], norms: Mapping[str, Tensor], gt: Tensor | None = None) -> None:
+    def measure(
+        self,
+        values: Mapping[str, Tensor],
+        norms: Mapping[str, Tensor],
+        gt: Tensor | None = None,
+        others: Tensor | None = None,
+    ) -> None:
         """Take in one part of the batch, on the device.
 
         Args:
-            values: L_i of each active loss on this part.
+            values: L_i of each active loss on this part, as far as they are known.
             norms: n_i of each of them on this part alone, as if it were the whole batch.
             gt: As in `weigh`.
+            others: As in `weigh`.
         """
         step = self._step
         for name, norm in norms.items():
-            value = values.get(name, norm).detach().float().to(norm.dtype)
+            # A loss whose value nobody told goes by its norm; an overflow of that is none of the value.
+            value = values[name].detach().float() if name in values else norm.detach().nan_to_num(0.0, 0.0, 0.0)
+            value = value.to(norm.dtype)
             _add(step.values, name, value.reshape(()) / step.parts)
             # A loss is a mean over the samples: n of the whole batch is that of a part over their number.
             _add(step.norms, name, norm.detach().reshape(()) / step.parts / step.parts)
         if self.scheduler.wants_complexity and gt is not None:
             score = mean_image_complexity(gt) / step.parts
             step.complexity = score if step.complexity is None else step.complexity + score
+        if others is not None:
+            value = others.detach().reshape(()).double()
+            step.others = value if step.others is None else step.others + value
 
     def decide(self) -> bool:
         """Read what was measured and decide on this very step. False where it is to be left out.
@@ -164,10 +184,13 @@ class StepBalance:
         Raises:
             NonFiniteLossError: Losses were not finite for too many steps in a row.
         """
-        decision = self._decide(*self._read())
+        readings, complexity = self._read()
+        if not readings:
+            return True
+        decision = self._decide(readings, complexity)
         self._step.ready = not decision.skip
         if not decision.skip:
-            self.held = dict(decision.factors)
+            self.held |= decision.factors
         return not decision.skip
 
     def factor(self, name: str) -> float:
@@ -190,9 +213,10 @@ class StepBalance:
         values_finite = all(math.isfinite(reading.value) for reading in readings.values())
         norms_finite = all(math.isfinite(reading.gradient_norm) for reading in readings.values())
         if values_finite and not norms_finite and self.scaled and not self._overflows.hopeless:
-            return True  # overflow: the parameters' gradients show it too, and the scaler leaves the step out
+            self.overflowed = True  # the parameters' gradients show it too, and the scaler leaves the step out
+            return True
         if values_finite and norms_finite:
-            step.decided = readings, complexity
+            step.decided = (readings, complexity) if readings else None
             return True
         return not self._decide(readings, complexity).skip
 
@@ -205,7 +229,7 @@ class StepBalance:
         self._overflows.note(stepped)
         decided, self._step.decided = self._step.decided, None
         if stepped and decided is not None:
-            self.held = dict(self._decide(*decided).factors)
+            self.held |= self._decide(*decided).factors
 
     @property
     def measured(self) -> bool:
@@ -221,19 +245,22 @@ class StepBalance:
         """Bring the readings to the host: one all-reduce, one read."""
         step = self._step
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            readings, complexity = self._read_of_all_ranks()
+            readings, complexity, others = self._read_of_all_ranks()
         else:
-            assert step.norms, "`measure` comes before"
             names = [name for name in self.scheduler.losses if name in step.norms]
-            numbers = _read([*(step.values[n] for n in names), *(step.norms[n] for n in names)], step.complexity)
+            last = [row for row in (step.complexity, step.others) if row is not None]
+            numbers = _read([*(step.values[n] for n in names), *(step.norms[n] for n in names), *last])
             count = len(names)
             readings = {name: Reading(numbers[i], numbers[count + i], self._ramp(name)) for i, name in enumerate(names)}
             complexity = numbers[2 * count] if step.complexity is not None else None
+            others = numbers[-1] if step.others is not None else 0.0
         self.values = {name: reading.value for name, reading in readings.items()}
+        if not math.isfinite(others):
+            readings["others"] = Reading(others, 0.0)
         return readings, complexity
 
-    def _read_of_all_ranks(self) -> tuple[dict[str, Reading], float | None]:
-        """Means over the ranks, the same on all of them.
+    def _read_of_all_ranks(self) -> tuple[dict[str, Reading], float | None, float]:
+        """Means over the ranks, the same on all of them; the other losses' sum comes last.
 
         Every rank sends numbers for every loss, whether it has the loss or not: a sum of vectors of different lengths
         would wait for ever. A value is the mean over the ranks that have the loss; a norm the mean over all ranks, as
@@ -247,6 +274,7 @@ class StepBalance:
         rows += [step.norms.get(name, zero) for name in names]
         rows += [one if name in step.norms else zero for name in names]
         rows += [zero, zero] if step.complexity is None else [step.complexity, one]
+        rows += [zero if step.others is None else step.others]
         vector = torch.stack([row.double() for row in rows])
         torch.distributed.all_reduce(vector)
         numbers = cast("list[float]", vector.tolist())  # pyright: ignore[reportUnknownMemberType]
@@ -255,8 +283,8 @@ class StepBalance:
         for i, name in enumerate(names):
             if having := numbers[2 * count + i]:
                 readings[name] = Reading(numbers[i] / having, numbers[count + i] / ranks, self._ramp(name))
-        score, scored = numbers[3 * count :]
-        return readings, score / scored if scored else None
+        score, scored, others = numbers[3 * count :]
+        return readings, score / scored if scored else None, others
 
     def _decide(self, readings: Mapping[str, Reading], complexity: float | None) -> Step:
         iteration = self._step.iteration
@@ -274,8 +302,9 @@ class StepBalance:
                 self._resumed_from = None
             self.decision_log.append(replace(d, reason=f"{observed}{d.reason}") for d in step.decisions)
         if self.observes:
-            ones = dict.fromkeys(readings, 1.0)
-            step = replace(step, factors=ones, multipliers=ones, shares=shares_of(readings, ones), skip=False)
+            ones = {name: 1.0 for name in readings if name in self.scheduler.losses}
+            shares = shares_of({name: readings[name] for name in ones}, ones)
+            step = replace(step, factors=ones, multipliers=ones, shares=shares, skip=False)
         if not step.skip:
             self.last_step = step
             for name, share in step.shares.items():
@@ -298,20 +327,16 @@ class StepBalance:
             self.record.keep_description()
 
     def weights(self) -> dict[str, float]:
-        """Effective weight of each loss at the latest step: base weight, factor and ramp; empty before the first."""
-        if self.last_step is None:
-            return {}
+        """Effective weight of each loss since it was last active: base weight, factor and ramp."""
         losses = self.scheduler.losses
-        return {
-            name: losses[name].base_weight * factor * self._ramp(name)
-            for name, factor in self.last_step.factors.items()
-        }
+        return {name: losses[name].base_weight * factor * self._ramp(name) for name, factor in self.held.items()}
 
     def log(self) -> dict[str, float]:
         """Numbers for any logger: effective weights and shares, by tag."""
         if self.last_step is None:
             return {}
-        weights = {f"loss_weights/{name}": weight for name, weight in self.weights().items()}
+        weights = self.weights()
+        weights = {f"loss_weights/{name}": weights[name] for name in self.last_step.factors}
         return weights | {f"loss_shares/{name}": share for name, share in self.last_step.shares.items()}
 
     def summary(self) -> list[str]:
@@ -366,9 +391,11 @@ def _add(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
     sums[name] = sums[name] + value if name in sums else value
 
 
-def _read(rows: Sequence[Tensor], last: Tensor | None) -> list[float]:
+def _read(rows: Sequence[Tensor]) -> list[float]:
     """One read of the device."""
-    vector = torch.stack([*rows, last] if last is not None else list(rows))
+    if not rows:
+        return []
+    vector = torch.stack(list(rows))
     return cast("list[float]", vector.tolist())  # pyright: ignore[reportUnknownMemberType]
 
 

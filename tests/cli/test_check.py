@@ -11,12 +11,14 @@ import pytest
 import torch
 from training_parts import paired_folders
 
+pytestmark = pytest.mark.usefixtures("host")
+
 Options = Callable[..., Path]
 Check = Callable[..., tuple[int, list[str]]]
 
 
 @pytest.fixture
-def check(host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Check:
     """Runs `paragon check` in this process; returns exit status and lines. It must write nothing and not fail."""
     from paragon_plugin.cli.main import main
 

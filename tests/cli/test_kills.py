@@ -54,9 +54,10 @@ def test_a_difference_is_seen(kills: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_validation_at_once_and_the_resumed_run_makes_it(
-    host: None, short_options: Callable[..., Path], tmp_path: Path, number: signal.Signals
+    short_options: Callable[..., Path], tmp_path: Path, number: signal.Signals
 ) -> None:
     """The validation set is the same photograph hundreds of times. Workers run."""
     import cv2

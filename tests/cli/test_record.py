@@ -26,7 +26,7 @@ COMMAND = [sys.executable, "-m", "paragon_plugin.train", "-opt"]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, host: None) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short run with its report, its images and TensorBoard's files."""
     root = tmp_path_factory.mktemp("finished")
     overrides = ["name=mine", "network_g:type=paragonsr2_nano", "train:total_iter=40", "val:val_freq=20"]

@@ -15,6 +15,8 @@ import yaml
 from paragon_plugin.cli.main import main
 from paragon_plugin.nets.paragonsr2 import build_paragonsr2
 
+pytestmark = pytest.mark.usefixtures("host")
+
 Paragon = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -73,7 +75,6 @@ def test_an_untrained_network_scores_what_its_base_does(
     ],
 )
 def test_bad_options_leave_one_line_and_nothing_else(
-    host: None,
     options: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -89,7 +90,7 @@ def test_bad_options_leave_one_line_and_nothing_else(
 
 
 @pytest.fixture
-def photographs(host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A test set of two photographs without ground truth, in the current folder."""
     monkeypatch.chdir(tmp_path)
     for number in range(2):

@@ -16,6 +16,8 @@ import torch
 import yaml
 from training_parts import paired_folders
 
+pytestmark = pytest.mark.usefixtures("host")
+
 Paragon = Callable[..., subprocess.CompletedProcess[str]]
 Options = Callable[..., Path]
 
@@ -205,7 +207,7 @@ def test_live_line_on_a_terminal(short_options: Options, tmp_path: Path) -> None
 
 @pytest.fixture
 def refusal(
-    host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[[Path], str]:
     """Runs `paragon train` on an option file that must be refused with exit status 2; returns what it says."""
     from paragon_plugin.cli.main import main
@@ -298,7 +300,7 @@ def test_bad_input_as_a_process(paragon: Paragon, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["bad.yml"]
 
 
-def test_every_option_file_of_the_project_is_valid_yaml_with_known_names(host: None) -> None:
+def test_every_option_file_of_the_project_is_valid_yaml_with_known_names() -> None:
     from basicsr.utils.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
     from paragon_plugin.scheduling.options import parse_dynamic_loss_scheduling
@@ -317,9 +319,7 @@ TRAIN_FILES = sorted((Path(__file__).parents[2] / "options" / "train").glob("*_s
 
 
 @pytest.mark.parametrize("file", TRAIN_FILES, ids=lambda file: file.stem)
-def test_the_option_files_train_on_a_users_own_folders(
-    host: None, paragon: Paragon, tmp_path: Path, file: Path
-) -> None:
+def test_the_option_files_train_on_a_users_own_folders(paragon: Paragon, tmp_path: Path, file: Path) -> None:
     """Real image files in folders of the user's; only folders, sizes and counts are set over the file."""
     import cv2
 
@@ -406,7 +406,7 @@ def test_images_that_cannot_be_used_are_named(
     assert not (tmp_path / "experiments").exists()
 
 
-def test_a_rehearsal_changes_nothing(host: None, short_options: Options, tmp_path: Path) -> None:
+def test_a_rehearsal_changes_nothing(short_options: Options, tmp_path: Path) -> None:
     """Neither weights nor random states: a run with it is the run without it."""
     import random
 

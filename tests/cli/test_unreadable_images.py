@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("host")
+
 
 @pytest.fixture
-def folders(host: None, tmp_path: Path) -> dict[str, Any]:
+def folders(tmp_path: Path) -> dict[str, Any]:
     """Options for folders of twelve pairs each to train and validate on."""
     import cv2
     import numpy as np

@@ -13,6 +13,8 @@ from paragon_plugin.cli.main import main
 from paragon_plugin.nets.paragonsr2 import build_paragonsr2
 from paragon_plugin.resilience.checkpoints import network_metadata
 
+pytestmark = pytest.mark.usefixtures("host")
+
 Paragon = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -28,7 +30,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pictures(host: None, tmp_path: Path) -> Path:
+def pictures(tmp_path: Path) -> Path:
     from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import sample_photo
 
     folder = tmp_path / "pictures"
@@ -42,7 +44,8 @@ def pictures(host: None, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_photograph_in_one_command(paragon: Paragon, model: Path, pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("model")
+def test_a_photograph_in_one_command(paragon: Paragon, pictures: Path, tmp_path: Path) -> None:
     result = paragon("upscale", "pictures/cat.jpg", "-m", "models/net_g_latest.pth", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
@@ -122,7 +125,7 @@ def test_a_full_disk_leaves_no_half_picture(
     assert set(pictures.rglob("*")) == before
 
 
-def test_works_without_the_host(pictures: Path, model: Path, tmp_path: Path) -> None:
+def test_works_without_the_host(pictures: Path, model: Path) -> None:
     """What upscales must not need BasicSR: its import alone takes seconds."""
     import sys
 
@@ -135,7 +138,7 @@ def test_works_without_the_host(pictures: Path, model: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_full_hd_within_bounded_memory(model: Path, tmp_path: Path) -> None:
+def test_full_hd_within_bounded_memory() -> None:
     """Untiled, tiny at 1920 x 1080 takes 1.6 GB more than before it starts; in tiles 0.2 GB."""
     import sys
 

@@ -9,8 +9,9 @@ import step_traces
 GOLDEN: dict[str, Any] = json.loads(step_traces.FILE.read_text())
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("name", step_traces.CASES)
-def test_trains_as_recorded(name: str, host: None) -> None:
+def test_trains_as_recorded(name: str) -> None:
     found, wanted = step_traces.trace(step_traces.CASES[name]), GOLDEN[name]
     assert len(found["log"]) == len(wanted["log"])
     for iteration, (row, recorded) in enumerate(zip(found["log"], wanted["log"], strict=True), start=1):
@@ -25,8 +26,9 @@ def test_scheduling_moves_the_weights_of_the_recording() -> None:
     assert GOLDEN["decided on at once"]["weights"] != GOLDEN["off"]["weights"]
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("name", list(step_traces.CASES)[:2])
-def test_goes_on_from_a_state_of_version_0_1(name: str, host: None) -> None:
+def test_goes_on_from_a_state_of_version_0_1(name: str) -> None:
     """The states were saved by version 0.1 after 20 of the recorded steps."""
     state = json.loads(step_traces.FILE.with_name("states_of_0_1.json").read_text())[name]
     found = step_traces.trace(step_traces.CASES[name], change=(20, state))

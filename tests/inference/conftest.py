@@ -28,8 +28,11 @@ def lively() -> Callable[..., nn.Module]:
 
 
 @pytest.fixture(scope="session")
-def photo(host: None) -> NDArray[np.uint8]:
+def photo() -> NDArray[np.uint8]:
     """A part of a photograph, (H, W, 3): smooth on one side, busy on the other."""
+    import paragon_plugin
+
+    paragon_plugin.install()
     from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import sample_photo
 
     return np.ascontiguousarray(sample_photo("coffee")[120:280, 60:304])

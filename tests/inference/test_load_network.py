@@ -106,7 +106,8 @@ def test_what_does_not_fit_is_refused(
     assert "a.pth: " in str(error.value)
 
 
-def test_other_peoples_networks_are_refused(host: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("host")
+def test_other_peoples_networks_are_refused(tmp_path: Path) -> None:
     from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
     torch.save({"params": SRVGGNetCompact(num_feat=8, num_conv=1).state_dict()}, tmp_path / "a.pth")

@@ -209,8 +209,8 @@ def test_a_given_base_stays() -> None:
 BASE_NAMES = ["magic_kernel_sharp", "released"]
 
 
-@pytest.mark.parametrize(("tier", "row"), TIERS.items())
-def test_default_sharpening(tier: str, row: object) -> None:
+@pytest.mark.parametrize("tier", TIERS)
+def test_default_sharpening(tier: str) -> None:
     assert build_released(tier, scale=2).upsampler_alpha == 1.2
     assert build_released(tier, scale=2, base="released").upsampler_alpha == TIERS[tier].upsampler_alpha
     for base in (None, *BASE_NAMES):

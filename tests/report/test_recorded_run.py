@@ -20,7 +20,13 @@ from paragon_plugin.report.page import report_page
 from paragon_plugin.report.recorded_run import read_recorded_run
 from paragon_plugin.report.run_history import RunHistory
 from paragon_plugin.scheduling.decisions import number_text
-from paragon_plugin.scheduling.run_record import HEAD_FILE, LINES_FILE, RunRecord
+from paragon_plugin.scheduling.run_record import (
+    HEAD_FILE,
+    LINES_FILE,
+    RunRecord,
+    process_namespace,
+    process_start,
+)
 
 OLD = Path(__file__).parent / "version_0_1" / "experiments" / "old"
 
@@ -86,7 +92,8 @@ def test_a_run_runs_while_its_process_lives_and_is_silent_when_it_was_killed(
     tmp_path: Path, process: subprocess.Popen[bytes]
 ) -> None:
     folder = write_recorded_run(tmp_path, "mine", total=1000, finished=False)
-    change_head(folder, owner={"host": socket.gethostname(), "process": process.pid})
+    owner = {"host": socket.gethostname(), "namespace": process_namespace()}
+    change_head(folder, owner={**owner, "process": process.pid, "began": process_start(process.pid)})
     written = (folder / LINES_FILE).stat().st_mtime
     run = read_run(folder, now=written + 30)
     assert (run.state, run.eta) == ("running", "0:02:40")  # 10 s for 50 iterations, 800 to go
@@ -126,6 +133,24 @@ def test_a_resumed_run_forgets_what_was_undone(tmp_path: Path) -> None:
     run = read_run(folder)
     assert (run.state, run.iteration, run.resumed_from) == ("stopped", 160, [100])
     assert run.series["losses/l_l1_loss"] == [(50, 0.1), (100, 0.08), (150, 0.07)]
+
+
+def test_the_last_line_tells_the_end_where_the_description_came_too_late(tmp_path: Path) -> None:
+    folder = write_recorded_run(tmp_path, "mine")
+    change_head(folder, state="running")
+    assert read_run(folder, now=1e11).state == "finished"
+
+
+def test_a_warning_of_what_was_undone_is_no_progress(tmp_path: Path) -> None:
+    folder = write_recorded_run(tmp_path, "mine", total=1000, finished=False)
+    RunRecord(folder).start(200)
+    record = RunRecord(folder)
+    record.start(200)
+    record.warning(700, "of an earlier life")
+    again = RunRecord(folder)
+    again.start(200)
+    run = read_run(folder)
+    assert (run.iteration, run.warnings) == (200, ["of an earlier life"])
 
 
 # -- damage ------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import save_file
 
 from paragon_plugin.errors import OptionError
-from paragon_plugin.hosts.basicsr.checks.rules import check_pretrained
 from paragon_plugin.nets.paragonsr2 import build_paragonsr2
 from paragon_plugin.nets.released import build_released
 from paragon_plugin.resilience.checkpoints import (
@@ -34,7 +33,7 @@ def test_a_failing_write_leaves_the_older_file(tmp_path: Path, monkeypatch: pyte
     file = tmp_path / "a.state"
     save_atomically({"x": 1}, file)
 
-    def full_disk(state: Any, stream: Any) -> None:
+    def full_disk(_state: Any, stream: Any) -> None:
         stream.write(b"half of it")
         raise OSError(28, "No space left on device")
 
@@ -170,7 +169,8 @@ def test_damaged_metadata_is_refused(value: Any) -> None:
         read_metadata({"paragon": value}, "a.pth")
 
 
-def test_metadata_loads_safely_and_stock_basicsr_passes_over_it(host: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("host")
+def test_metadata_loads_safely_and_stock_basicsr_passes_over_it(tmp_path: Path) -> None:
     from basicsr.models.base_model import BaseModel
 
     net = build_paragonsr2("nano", scale=2)
@@ -185,8 +185,11 @@ def test_metadata_loads_safely_and_stock_basicsr_passes_over_it(host: None, tmp_
     assert torch.equal(other.conv_in.weight, net.conv_in.weight)
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize(("state", "param_key"), [({"params": W}, "params"), (W, None), (W, "params")])
 def test_training_accepts_what_the_reader_reads(tmp_path: Path, state: Any, param_key: str | None) -> None:
+    from paragon_plugin.hosts.basicsr.checks.rules import check_pretrained
+
     for file in (tmp_path / "a.pth", tmp_path / "a.safetensors"):
         torch.save(state, file) if file.suffix == ".pth" else save_file(W, file)
         check_pretrained("path.pretrain_network_g", file, param_key)

@@ -81,7 +81,7 @@ def test_the_next_image_takes_its_place_and_the_fault_is_told_once(
     from paragon_plugin.resilience.fault_tolerant_dataset import UnreadableImages
 
     told: list[str] = []
-    monkeypatch.setattr(logging.getLogger("basicsr"), "warning", told.append)
+    monkeypatch.setattr(logging.getLogger(UnreadableImages.__module__), "warning", told.append)
     loader = DataLoader(tolerant(folder), batch_size=4, num_workers=workers)
     damage(folder, how, 7)
     faults = UnreadableImages("datasets.train", 20, max_share=0.05)

@@ -39,7 +39,7 @@ def run(scheduler: DynamicLossScheduler, norms: Norms, last: int, first: int = 1
 
 
 def constant(**norms: float) -> Norms:
-    return lambda iteration: norms
+    return lambda _: norms
 
 
 def shares(factors: Mapping[str, float], norms: Mapping[str, float]) -> dict[str, float]:

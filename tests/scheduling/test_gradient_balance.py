@@ -61,7 +61,7 @@ def test_noisy_norms_give_the_target_shares_on_average():
     true = {"l1": 1.0, "vgg": 30.0, "ssim": 0.2}
     target = {"l1": 0.3, "vgg": 0.6, "ssim": 0.1}
 
-    def norms(iteration: int) -> dict[str, float]:
+    def norms(_: int) -> dict[str, float]:
         return {name: norm * math.exp(source.gauss(0, 0.3)) for name, norm in true.items()}
 
     scheduler = new_scheduler(

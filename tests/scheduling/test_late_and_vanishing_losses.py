@@ -124,7 +124,7 @@ def test_a_window_of_mostly_zero_readings_goes_on_until_it_has_half_its_length_o
 
 
 def test_a_loss_that_is_always_zero_is_never_scheduled_and_disturbs_nobody():
-    def norms(iteration: int) -> dict[str, float]:
+    def norms(_: int) -> dict[str, float]:
         return {"l1": 1.0, "ssim": 9.0, "vgg": 0.0}
 
     step = run(new_scheduler(ROLES, target=TARGET, **FAST), norms, 300)[-1]
@@ -187,7 +187,7 @@ def test_a_first_reading_that_has_all_but_vanished_counts_as_any_other():
 
 def test_no_unit_is_taken_to_be_wrong_by_more_than_a_billion():
     scheduler = new_scheduler({"l1": "pixel", "vgg": "perceptual"}, target={"l1": 0.5, "vgg": 0.5}, **FAST)
-    steps = run(scheduler, lambda iteration: {"l1": 1.0, "vgg": 1e-12}, 2000)
+    steps = run(scheduler, lambda _: {"l1": 1.0, "vgg": 1e-12}, 2000)
     calibrated = {name: state.calibration for name, state in scheduler.states.items()}
     assert calibrated == {"l1": pytest.approx(0.5), "vgg": pytest.approx(1e9)}
     assert steps[-1].factors["vgg"] < 2e9  # both rise, so that the total stays

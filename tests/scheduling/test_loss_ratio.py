@@ -73,7 +73,7 @@ def test_the_dead_band_and_the_bounds_hold():
 
 
 def test_a_loss_that_is_zero_throughout_stays_as_it_is():
-    steps = _run(lambda i: 0.0, 60)
+    steps = _run(lambda _: 0.0, 60)
     assert {step.factors["a"] for step in steps} == {1.0}
 
 
@@ -83,4 +83,4 @@ def test_a_loss_that_falls_to_zero_is_raised_no_further_than_its_bound():
 
 
 def test_nothing_is_calibrated():
-    assert all(step.decisions == () for step in _run(lambda i: 1.0, 60))
+    assert all(step.decisions == () for step in _run(lambda _: 1.0, 60))

@@ -25,7 +25,7 @@ def _run(value, last: int, **options):
 
 
 def test_a_steady_loss_moves_nothing():
-    assert set(_run(lambda i: 3.0, 100)[0]) == {1.0}
+    assert set(_run(lambda _: 3.0, 100)[0]) == {1.0}
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -63,4 +63,4 @@ def test_bounds_hold():
 
 
 def test_a_loss_of_zero_moves_nothing():
-    assert set(_run(lambda i: 0.0, 50)[0]) == {1.0}
+    assert set(_run(lambda _: 0.0, 50)[0]) == {1.0}

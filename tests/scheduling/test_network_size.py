@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("size", ["nano", "s"])
-def test_paragonsr2_is_recognised_through_wrappers(host: None, size: str) -> None:
+def test_paragonsr2_is_recognised_through_wrappers(size: str) -> None:
     from paragon_plugin.nets.paragonsr2 import build_paragonsr2
     from paragon_plugin.scheduling.network_size import detect_size
 
@@ -18,7 +19,8 @@ def test_paragonsr2_is_recognised_through_wrappers(host: None, size: str) -> Non
         assert detect_size(wrapped)[0] == size
 
 
-def test_other_architectures_take_the_nearest_size(host: None) -> None:
+@pytest.mark.usefixtures("host")
+def test_other_architectures_take_the_nearest_size() -> None:
     from basicsr.archs.srvgg_arch import SRVGGNetCompact
 
     from paragon_plugin.scheduling.network_size import detect_size
@@ -32,7 +34,8 @@ def test_other_architectures_take_the_nearest_size(host: None) -> None:
     assert f"SRVGGNetCompact has {count:,} trainable parameters" in reason
 
 
-def test_a_released_tier_is_named_and_takes_the_nearest_size(host: None) -> None:
+@pytest.mark.usefixtures("host")
+def test_a_released_tier_is_named_and_takes_the_nearest_size() -> None:
     from paragon_plugin.nets.released import build_released
     from paragon_plugin.scheduling.network_size import detect_size
 

@@ -154,9 +154,8 @@ def test_a_disk_that_refuses_costs_one_warning_and_nothing_else(
     monkeypatch.setattr(logging.getLogger("paragon_plugin"), "parent", logging.getLogger())
     record = trained(tmp_path / "file", 50, Clock())
     record.end(50, "finished")
-    assert [message.getMessage().startswith("The run's record cannot be written") for message in caplog.records] == [
-        True
-    ]
+    told = sorted(message.getMessage().partition(" cannot be written")[0] for message in caplog.records)
+    assert told == ["The description of the run", "The record of the run"]  # once each
 
 
 def test_a_loop_that_keeps_no_record_leaves_the_description_alone(tmp_path: Path) -> None:
@@ -178,3 +177,32 @@ def test_values_become_plain() -> None:
         "t": [1, 2.5, True, None],
         "3": "inf",
     }
+
+
+def test_the_end_is_told_once(tmp_path: Path) -> None:
+    record = trained(tmp_path, 20, Clock())
+    record.end(20, "finished")
+    record.end(20, "failed", "afterwards")
+    head = read_head(tmp_path)
+    assert head is not None
+    assert (head["state"], kinds(tmp_path)[-1]) == ("finished", ("finished", 20))
+
+
+def test_lines_that_the_disk_does_not_give_are_not_replaced(tmp_path: Path) -> None:
+    """A folder in their place stands for a disk that fails: nothing of it may be lost."""
+    (tmp_path / LINES_FILE).mkdir()
+    (tmp_path / LINES_FILE / "kept").write_text("x")
+    RunRecord(tmp_path).start(10)
+    assert (tmp_path / LINES_FILE / "kept").read_text() == "x"
+
+
+def test_a_description_under_another_loop_keeps_what_was_known(tmp_path: Path) -> None:
+    first = trained(tmp_path, 20, Clock())
+    first.describe(options={"scale": 2})
+    second = RunRecord(tmp_path)
+    second.describe(parameters=[])
+    second.keep_description()
+    head = read_head(tmp_path)
+    assert head is not None
+    assert (head["name"], head["options"], head["parameters"]) == ("mine", {"scale": 2}, [])
+    assert "state" not in head

@@ -6,11 +6,14 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def image_folders(tmp_path_factory: pytest.TempPathFactory, host: None) -> Path:
+def image_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`HR/`, `LR2/` and `LR4/` with four pairs, and `paths.txt` that names the HR images."""
     import cv2
     import numpy as np
 
+    import paragon_plugin
+
+    paragon_plugin.install()
     from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import low_resolution, sample_photo
 
     root = tmp_path_factory.mktemp("images")

@@ -39,7 +39,8 @@ def test_importing_the_package_does_not_touch_the_host() -> None:
     assert result.stdout.split() == ["False", "False"]
 
 
-def test_jpeg_degradation_takes_a_fractional_quality(host: None) -> None:
+@pytest.mark.usefixtures("host")
+def test_jpeg_degradation_takes_a_fractional_quality() -> None:
     from basicsr.data.degradations import random_add_jpg_compression
 
     rng = np.random.default_rng(0)

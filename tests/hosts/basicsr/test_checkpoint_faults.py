@@ -10,11 +10,13 @@ import pytest
 import torch
 from test_exact_resume import Killed, recipe, run
 
+pytestmark = pytest.mark.usefixtures("host")
+
 Corrupt = Callable[[bytes], bytes]
 
 
 @pytest.fixture(scope="module")
-def finished(host: None, image_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(image_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of an adversarial run with checkpoints at 3, 6, 9 and 12."""
     folder = tmp_path_factory.mktemp("finished")
     run(recipe("adversarial", image_folders), folder)
@@ -236,7 +238,7 @@ def test_the_best_network_is_the_one_of_the_best_validation(
         "second": {"type": "calculate_psnr", "crop_border": 4, "better": "higher"},
     }
 
-    def scripted_metric(data: Any, opt: dict[str, Any]) -> float:
+    def scripted_metric(_data: Any, opt: dict[str, Any]) -> float:
         return value["now"] if opt["better"] == better else 10.0
 
     original = host.SRModel.nondist_validation

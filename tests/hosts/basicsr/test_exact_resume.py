@@ -13,11 +13,13 @@ import yaml
 from test_recipes_run import ADVERSARIAL, RRDB, UNET, USM, cut_down, stock
 from training_parts import random_vgg
 
+pytestmark = pytest.mark.usefixtures("host")
+
 ADVERSARIAL = {key: value for key, value in ADVERSARIAL.items() if key != "perceptual_opt"}
 
 
 @pytest.fixture(autouse=True)
-def _host(host: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     random_vgg(monkeypatch)
 
 

@@ -124,7 +124,8 @@ def test_malformed_networks_are_refused(network: object) -> None:
         ("network_g: {}", "network_g: has no 'type'"),
     ],
 )
-def test_wrong_values_are_refused_by_path(host: None, tmp_path: Path, line: str, message: str) -> None:
+@pytest.mark.usefixtures("host")
+def test_wrong_values_are_refused_by_path(tmp_path: Path, line: str, message: str) -> None:
     lines = {
         "name": "name: x",
         "model_type": "model_type: ParagonSRModel",
@@ -143,7 +144,8 @@ def arguments(file: Path, *more: str) -> argparse.Namespace:
     return argument_parser().parse_args(["-opt", str(file), *more])
 
 
-def test_derived_entries_are_the_hosts(host: None, tmp_path: Path, short_options: Any) -> None:
+@pytest.mark.usefixtures("host")
+def test_derived_entries_are_the_hosts(tmp_path: Path, short_options: Any) -> None:
     options = load_options(arguments(short_options(), "--auto_resume"), str(tmp_path), is_train=True)
     assert options["auto_resume"] is True
     assert options["dist"] is False

@@ -245,9 +245,10 @@ def test_mutated_text(folders: Path, place: Path, edits: list[tuple[float, str, 
     holds(place / "options.yml", text)
 
 
+@pytest.mark.usefixtures("host")
 @settings(relaxed, max_examples=100, derandomize=True)
 @given(data=st.binary(max_size=60))
-def test_any_bytes(place: Path, host: None, data: bytes) -> None:
+def test_any_bytes(place: Path, data: bytes) -> None:
     (place / "options.yml").write_bytes(data)
     status, lines = check(place / "options.yml")
     assert status == 2

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from training_parts import random_vgg
 
+pytestmark = pytest.mark.usefixtures("host")
+
 ROOT = Path(__file__).resolve().parents[3]
 TRAIN_FILES = sorted((ROOT / "options" / "train").glob("*_s_*.yml"))
 
@@ -18,7 +20,7 @@ VGG_LAYERS = {"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1, "conv4_4": 1, "conv5
 
 
 @pytest.fixture(autouse=True)
-def _host(host: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     random_vgg(monkeypatch)
 
 
@@ -61,14 +63,14 @@ def cut_down(options: dict[str, Any], images: Path) -> dict[str, Any]:
     return options
 
 
-def assert_trained(result: Any, folder: Path) -> None:
+def assert_trained(result: Any, options: dict[str, Any], folder: Path) -> None:
     assert result.iteration == 3
-    root = folder / "experiments" / result.options["name"]
+    root = folder / "experiments" / options["name"]
     nets = {path.name for path in (root / "models").iterdir()}
     expected = ["net_g_2.pth", "net_g_3.pth", "net_g_latest.pth"]
-    if "network_d" in result.options:
+    if "network_d" in options:
         expected += ["net_d_2.pth", "net_d_3.pth", "net_d_latest.pth"]
-    if "val" in result.options["datasets"]:
+    if "val" in options["datasets"]:
         expected += ["net_g_best.pth"]
     assert nets == set(expected)
     assert (root / "training_states" / "2.state").is_file()
@@ -81,9 +83,8 @@ def assert_trained(result: Any, folder: Path) -> None:
 def test_our_option_files(file: Path, image_folders: Path, tmp_path: Path) -> None:
     from paragon_plugin.hosts.basicsr.options.file import read_option_file
 
-    options = read_option_file(file)
-    result = run(cut_down(options, image_folders), tmp_path)
-    assert_trained(result, tmp_path)
+    options = cut_down(read_option_file(file), image_folders)
+    assert_trained(run(options, tmp_path), options, tmp_path)
 
 
 @pytest.mark.parametrize("file", TRAIN_FILES, ids=lambda file: file.stem)
@@ -180,6 +181,5 @@ STOCK = {
 
 @pytest.mark.parametrize("recipe", STOCK)
 def test_the_hosts_recipes(recipe: str, image_folders: Path, tmp_path: Path) -> None:
-    options = json.loads(json.dumps(STOCK[recipe]))
-    result = run(cut_down(options, image_folders), tmp_path)
-    assert_trained(result, tmp_path)
+    options = cut_down(json.loads(json.dumps(STOCK[recipe])), image_folders)
+    assert_trained(run(options, tmp_path), options, tmp_path)

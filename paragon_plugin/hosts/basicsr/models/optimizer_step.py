@@ -29,8 +29,9 @@ class OptimizerStep:
         self._stepped = False
         optimizer.register_step_post_hook(self._note)  # says without a read whether the scaler let the step through
 
-    def _note(self, *_: Any) -> None:
-        self._stepped = True
+    def _note(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        overflow = getattr(optimizer, "found_inf", None)  # of a fused optimizer, which leaves the step out by itself
+        self._stepped = overflow is None or not bool(overflow)
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:

@@ -123,9 +123,9 @@ def apply_overrides(options: Options, entries: Sequence[str]) -> None:
         target[keys[-1]] = value
 
 
-def argument_parser(prog: str | None = None) -> argparse.ArgumentParser:
+def argument_parser() -> argparse.ArgumentParser:
     """The host's command-line flags."""
-    parser = argparse.ArgumentParser(prog=prog)
+    parser = argparse.ArgumentParser()
     add_arguments(parser)
     return parser
 

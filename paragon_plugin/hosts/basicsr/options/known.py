@@ -115,7 +115,6 @@ def or_none(kind: Kind) -> Kind:
 
 
 PROBABILITY = number("from 0 to 1", 0, 1)
-RANGE = numbers(2, rising=True)
 POSITIVE_RANGE = numbers(2, low=0, rising=True)
 RATE = number("above 0", 0, 1e38, above_low=True)
 

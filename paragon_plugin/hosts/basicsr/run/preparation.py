@@ -1,6 +1,7 @@
 """What comes before a training writes anything: options checked, data and model built, state loaded, parts tried."""
 
 import argparse
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,8 @@ class Run:
     """Metrics of the latest validation, by dataset."""
     record: RunRecord | None = None
     """What the run leaves for its report; None on ranks other than 0, and before its folders are there."""
+    warnings: logging.Handler | None = None
+    """Takes warnings into the record."""
 
     @property
     def first_rank(self) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ....errors import one_line
+from ....errors import OptionError, RunError, one_line
+from ....report.run_history import RunHistory
 from ....scheduling.network_size import bare, trainable_parameters
-from ....scheduling.run_record import RunRecord, past_line, read_head
+from ....scheduling.run_record import RunRecord, past_line, read_lines
 from ..stock_run.reading import read_stock_run
 from .preparation import Run
 from .run_log import LOGGER
@@ -36,14 +37,28 @@ def start_record(run: Run, args: argparse.Namespace) -> None:
     )
     record.start(run.iteration, _past(run))
     run.record = record
-    logging.getLogger(LOGGER).addHandler(_Warnings(run))
+    run.warnings = _Warnings(run)
+    logging.getLogger(LOGGER).addHandler(run.warnings)
+
+
+def stop_recording(run: Run) -> None:
+    """The process has nothing more to tell of this run."""
+    if run.warnings is not None:
+        logging.getLogger(LOGGER).removeHandler(run.warnings)
 
 
 def _past(run: Run) -> list[dict[str, Any]]:
     """What the logs tell of a run that goes on from before there was a record."""
-    if run.iteration == 0 or read_head(run.folder) is not None:
+    if run.iteration == 0 or read_lines(run.folder):
         return []
-    history = read_stock_run(run.folder)
+    try:
+        return _lines_of(read_stock_run(run.folder))
+    except Exception as error:  # of files that anybody may have written
+        logging.getLogger(LOGGER).warning(f"What this run did before cannot be read; its record lacks it: {error}")
+        return []
+
+
+def _lines_of(history: RunHistory) -> list[dict[str, Any]]:
     spent = history.seconds or 0.0
     lines = [past_line("started", 0, -spent, {"seconds": 0.0})]
     numbers: dict[int, dict[str, float]] = {}
@@ -54,9 +69,12 @@ def _past(run: Run) -> list[dict[str, Any]]:
         scalars = {tag: value for tag, value in numbers[iteration].items() if not tag.startswith("metrics/")}
         lines.append(past_line("scalars", iteration, 0.0, {"values": scalars}))
         for tag, value in numbers[iteration].items():
-            if tag not in scalars:
-                _, dataset, metric = tag.split("/", 2)
+            dataset, _, metric = tag.removeprefix("metrics/").rpartition("/")
+            if tag not in scalars and dataset:
                 lines.append(past_line("validation", iteration, 0.0, {"set": dataset, "metrics": {metric: value}}))
+    for image, files in history.images.items():
+        for iteration, file in files.items():
+            lines.append(past_line("images", iteration, 0.0, {"files": {image: str(file)}}))
     lines += [past_line("started", i, 0.0, {"seconds": spent}) for i in history.resumed_from]
     lines += [past_line("warning", 0, 0.0, {"text": text}) for text in history.warnings]
     return lines
@@ -84,8 +102,15 @@ def record_validation(run: Run) -> None:
 
 def record_failure(run: Run, error: BaseException) -> None:
     """The run ends with an error."""
-    if run.record is not None:
-        run.record.end(run.iteration, "failed", one_line(str(error) or type(error).__name__))
+    if run.record is None:
+        return
+    if isinstance(error, OptionError | RunError):
+        reason = str(error)
+    elif isinstance(error, KeyboardInterrupt):
+        reason = "interrupted"
+    else:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    run.record.end(run.iteration, "failed", one_line(reason))
 
 
 class _Warnings(logging.Handler):
@@ -96,6 +121,9 @@ class _Warnings(logging.Handler):
         self.run = run
 
     def emit(self, record: logging.LogRecord) -> None:
-        written: Any = self.run.record
-        if written is not None and not getattr(record, "decision", False) and record.levelno < logging.ERROR:
-            written.warning(self.run.iteration, " ".join(record.getMessage().split()))
+        try:
+            written = self.run.record
+            if written is not None and not getattr(record, "decision", False) and record.levelno < logging.ERROR:
+                written.warning(self.run.iteration, " ".join(record.getMessage().split()))
+        except Exception:
+            self.handleError(record)

@@ -19,7 +19,7 @@ from ....resilience.stopping import Stop
 from ....scheduling import NonFiniteLossError
 from ..options.file import Options
 from .preparation import Run, prepare
-from .record_keeping import record_failure, record_scalars, record_validation, start_record
+from .record_keeping import record_failure, record_scalars, record_validation, start_record, stop_recording
 from .resume import numbered_states
 from .retention import remove_leftovers, rotate, set_aside_newer
 from .validation import final_results, validate
@@ -43,13 +43,15 @@ def train(args: argparse.Namespace, root_path: str) -> TrainingResult:
 
 def carry_out(run: Run, args: argparse.Namespace) -> TrainingResult:
     """Train a prepared run to its end, or to the signal that stops it; raises what `train` does."""
-    tb_logger = _open_folders(run, args)
     try:
+        tb_logger = _open_folders(run, args)
         with _refusing_a_full_disk(run):
             return _loop(run, tb_logger)
     except BaseException as error:
         record_failure(run, error)
         raise
+    finally:
+        stop_recording(run)
 
 
 def _open_folders(run: Run, args: argparse.Namespace) -> Any:

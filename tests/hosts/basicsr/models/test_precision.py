@@ -30,7 +30,7 @@ def _fp16_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     from paragon_plugin.hosts.basicsr.models import paragon_sr_model
 
     parse = step_options.parse_step_options
-    monkeypatch.setattr(paragon_sr_model, "parse_step_options", lambda options, gpu: parse(options, gpu=True))
+    monkeypatch.setattr(paragon_sr_model, "parse_step_options", lambda options, **_: parse(options, gpu=True))
 
 
 def calibrations(model: Any) -> dict[str, float]:
@@ -57,14 +57,17 @@ def test_decisions_are_those_of_float32(short_options: Callable[..., Path], tmp_
     assert not torch.equal(flat(exact), flat(half))  # it was computed otherwise
     kind = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     seen = []
-    half.net_g.register_forward_hook(lambda module, _, __: seen.append(torch.get_autocast_dtype("cpu")))
+    half.net_g.register_forward_hook(lambda *_: seen.append(torch.get_autocast_dtype("cpu")))
     train(half, data[:1], first=31)
     assert seen == [kind]
 
 
 @pytest.mark.usefixtures("_fp16_anywhere")
-def test_overflow_leaves_the_step_out_whole(short_options: Callable[..., Path], tmp_path: Path) -> None:
-    model = build(options_of(short_options(**RECIPE, use_amp="fp16"), tmp_path))
+@pytest.mark.parametrize("fused", [False, True])
+def test_overflow_leaves_the_step_out_whole(short_options: Callable[..., Path], tmp_path: Path, fused: bool) -> None:
+    """A fused optimizer is called on an overflow as well, and leaves the step out by itself."""
+    optimizer = {"type": "Adam", "lr": 2e-3, "fused": fused}
+    model = build(options_of(short_options(**RECIPE, use_amp="fp16", train__optim_g=optimizer), tmp_path))
     data = batches(12)
     train(model, data[:8])
     weights, averaged = flat(model), flat(model, "net_g_ema")

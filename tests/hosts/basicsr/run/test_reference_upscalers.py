@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 
-def test_bicubic_psnr_is_that_of_its_definition(host: None) -> None:
+@pytest.mark.usefixtures("host")
+def test_bicubic_psnr_is_that_of_its_definition() -> None:
     from basicsr.utils.matlab_functions import imresize
     from torch.utils.data import DataLoader
 

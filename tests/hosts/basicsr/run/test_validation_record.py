@@ -8,11 +8,13 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+pytestmark = pytest.mark.usefixtures("host")
+
 METRICS = {"psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True}}
 
 
 @pytest.fixture(scope="module")
-def loader(host: None) -> DataLoader:
+def loader() -> DataLoader:
     from paragon_plugin.hosts.basicsr.data.sample_photos_dataset import SamplePhotosDataset
 
     return DataLoader(SamplePhotosDataset({"phase": "val", "scale": 2, "name": "Photos"}), batch_size=1)
@@ -76,7 +78,7 @@ def test_a_folder_that_cannot_be_written_does_not_end_the_run(loader: DataLoader
     assert recorded_references(tmp_path, loader, METRICS, 2)["bicubic"]["psnr"] == pytest.approx(32.93, abs=0.05)
 
 
-def test_the_crop_is_where_the_error_is(host: None) -> None:
+def test_the_crop_is_where_the_error_is() -> None:
     from paragon_plugin.hosts.basicsr.run.validation_record import hardest_place
 
     error = np.zeros((300, 400), np.float32)
