@@ -59,7 +59,7 @@ class SuperResolution(lightning.LightningModule):
         self.balance.ride_with(optimizer)
         return optimizer
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002
         x, gt = batch
         optimizer: Any = self.optimizers()
         y = self.net(x)
@@ -70,7 +70,7 @@ class SuperResolution(lightning.LightningModule):
         optimizer.step()
         self.log_dict(self.balance.log())
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # noqa: ARG002
         x, gt = batch
         self.log("psnr", -10 * torch.log10(F.mse_loss(self.net(x).clamp(0, 1), gt)), prog_bar=True, sync_dist=True)
 

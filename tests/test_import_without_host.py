@@ -47,11 +47,11 @@ _COMMAND = _BLOCKED_IMPORT + "sys.exit(importlib.import_module('paragon_plugin.c
 
 
 def run(
-    code: str, module: str, *arguments: str | Path, blocked: str = BLOCKED, **options: Path
+    code: str, module: str, *arguments: str | Path, blocked: str = BLOCKED, cwd: Path | None = None
 ) -> tuple[int, str, str]:
     """Exit status and both outputs of a process that cannot import what is blocked."""
     command = [sys.executable, "-c", code, f"paragon_plugin.{module}", blocked, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
     return done.returncode, done.stdout, done.stderr
 
 
