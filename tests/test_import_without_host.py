@@ -1,5 +1,6 @@
 """Without BasicSR: networks, scheduling and kernels import, pictures are enlarged, runs reported, training refused."""
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -126,6 +127,8 @@ def test_what_needs_the_host_says_so_in_one_line(tmp_path: Path) -> None:
 
 
 def test_an_incomplete_host_is_named_with_what_it_lacks(tmp_path: Path) -> None:
+    if importlib.util.find_spec("basicsr") is None:
+        pytest.skip("needs BasicSR, of which a part is hidden here")
     status, told, said = run(_COMMAND, "errors", "train", "-opt", "any.yml", blocked="cv2", cwd=tmp_path)
     remedy = 'pip install "paragon-plugin[basicsr]"'
     assert (status, told, said) == (2, "", f"paragon train: BasicSR needs the module cv2: {remedy}\n")
