@@ -8,7 +8,12 @@
         optimizer.step()
 
 For a loop that belongs to somebody else, `tap` and `tap_input` see each loss's gradient on its way (see `taps`), and
-`ride_with` ties the balance to the optimizer.
+`ride_with` ties the balance to the optimizer:
+
+    balance.ride_with(trainer.optimizer)
+    balance.tap_input("l1", trainer.l1)  # the modules that compute the losses
+    balance.tap_input("vgg", trainer.vgg)
+    trainer.fit(data)
 """
 
 import json
