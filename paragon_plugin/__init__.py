@@ -11,7 +11,7 @@ def install() -> None:
     Call it once before anything of `basicsr` is imported; calling it again does nothing.
 
     Raises:
-        ImportError: BasicSR is not installed.
+        ImportError: BasicSR is not installed: pip install "paragon-plugin[basicsr]".
     """
     from .hosts.basicsr import install as install_into_basicsr
 

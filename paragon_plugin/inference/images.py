@@ -1,6 +1,6 @@
 """Reads and writes PNG, JPEG and WebP without losing alpha, 16 bits, orientation or the colour profile.
 
-Pillow reads strictly: a truncated file is an error. It has no 16-bit colour, so OpenCV reads and writes 16-bit PNGs.
+Pillow reads strictly: a truncated file is an error. It has no 16-bit colour; `png_16_bit` reads and writes that.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import OptionError
 from ..resilience.atomic_file import atomic_file
+from . import png_16_bit
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 """Suffixes of the files that can be read and written."""
@@ -81,7 +81,7 @@ def _decode(path: Path, data: bytes) -> Picture:
     profile = image.info.get("icc_profile")
     if image.format == "PNG" and data[24] == 16:  # bit depth in the header
         orientation = image.getexif().get(0x0112, 1)
-        return _decode_16_bit(path, data, profile, orientation)
+        return _decode_16_bit(data, profile, orientation)
     image = ImageOps.exif_transpose(image)
     if image.mode == "CMYK":
         image, profile = image.convert("RGB"), None
@@ -93,15 +93,11 @@ def _decode(path: Path, data: bytes) -> Picture:
     return Picture(pixels[..., :-1], pixels[..., -1], profile)
 
 
-def _decode_16_bit(path: Path, data: bytes, profile: bytes | None, orientation: int) -> Picture:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise OptionError(str(path), "cannot be read: damaged 16-bit PNG")
-    pixels = _upright(pixels.reshape(*pixels.shape[:2], -1), orientation)
-    colour, alpha = pixels[..., :3][..., ::-1], pixels[..., 3] if pixels.shape[2] == 4 else None
-    if data[25] == 4:  # grey with alpha, which OpenCV converts to colour
-        colour = colour[..., :1]
-    return Picture(np.ascontiguousarray(colour), alpha, profile)
+def _decode_16_bit(data: bytes, profile: bytes | None, orientation: int) -> Picture:
+    pixels = np.ascontiguousarray(_upright(png_16_bit.decode(data), orientation))
+    if pixels.shape[2] in (1, 3):
+        return Picture(pixels, None, profile)
+    return Picture(pixels[..., :-1], pixels[..., -1], profile)
 
 
 def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -139,8 +135,8 @@ def write_picture(path: Path, picture: Picture) -> None:
     """
     check_writable_as(path, picture)
     try:
-        data = _encode_16_bit(picture) if picture.bits == 16 else _encode_8_bit(picture, _FORMATS[path.suffix.lower()])
-    except (OSError, ValueError, cv2.error) as error:
+        data = _encoded(picture, _FORMATS[path.suffix.lower()])
+    except (OSError, ValueError) as error:
         raise OptionError(str(path), f"cannot be encoded: {error}") from error
     try:
         with atomic_file(path) as file:
@@ -149,31 +145,13 @@ def write_picture(path: Path, picture: Picture) -> None:
         raise OptionError(str(path), f"cannot be written: {error.strerror or error}") from error
 
 
-def _encode_8_bit(picture: Picture, kind: str) -> bytes:
+def _encoded(picture: Picture, kind: str) -> bytes:
     pixels = picture.colour
     if picture.alpha is not None:
         pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)
+    if picture.bits == 16:
+        return png_16_bit.encode(pixels, picture.icc_profile)
     image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
     stream = io.BytesIO()
     image.save(stream, kind, icc_profile=picture.icc_profile, **_QUALITY[kind])
     return stream.getvalue()
-
-
-def _encode_16_bit(picture: Picture) -> bytes:
-    colour = picture.colour
-    if picture.alpha is not None:
-        colour = np.broadcast_to(colour, (*colour.shape[:2], 3))[..., ::-1]
-        pixels = np.concatenate([colour, picture.alpha[..., None]], axis=2)
-    else:
-        pixels = np.ascontiguousarray(colour[..., ::-1])
-    ok, encoded = cv2.imencode(".png", pixels)
-    if not ok:
-        raise ValueError("OpenCV gives no PNG")
-    data = encoded.tobytes()
-    if picture.icc_profile is None:
-        return data
-    # OpenCV before 5 writes no profile. So it is inserted as a chunk after the signature (8 bytes) and the header (25
-    # bytes).
-    chunk = b"iCCP" + b"ICC profile\0\0" + zlib.compress(picture.icc_profile)
-    chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    return data[:33] + chunk + data[33:]

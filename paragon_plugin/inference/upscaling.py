@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from ..nets.option_checks import MIN_SIDE
 from ..ops.magic_kernel import MagicKernelSharp2021Upsample
+from .hidden_colours import hidden_colours_filled
 from .images import Picture
 from .reach import alignment, reach
 from .tiling import Tile, tiles
@@ -71,7 +71,7 @@ def upscale_picture(net: nn.Module, scale: int, picture: Picture, settings: Sett
     channels = getattr(net, "in_chans", 3)
     if channels not in (1, 3):
         raise ValueError(f"takes images of {channels} channels; pictures have 1 or 3")
-    colour = picture.colour if picture.alpha is None else _hidden_colours_filled(picture.colour, picture.alpha)
+    colour = picture.colour if picture.alpha is None else hidden_colours_filled(picture.colour, picture.alpha)
     grey = colour.shape[2] == 1
     batch = colour.transpose(2, 0, 1)[None]
     if channels == 1:
@@ -135,16 +135,3 @@ def _run(net: nn.Module, part: Tensor, settings: Settings) -> Tensor:
 
 def _tiles(net: nn.Module, height: int, width: int, tile: int) -> list[Tile]:
     return tiles(height, width, tile, min(reach(net), MAX_HALO), alignment(net))
-
-
-def _hidden_colours_filled(colour: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
-    """Replace the colours of fully transparent pixels by the colour of the nearest pixel that is not transparent."""
-    hidden = alpha == 0
-    if not hidden.any() or hidden.all():
-        return colour
-    _, nearest = cv2.distanceTransformWithLabels(
-        hidden.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    palette = np.empty((nearest.max() + 1, colour.shape[2]), colour.dtype)
-    palette[nearest[~hidden]] = colour[~hidden]
-    return palette[nearest]

@@ -1,11 +1,10 @@
-"""Structural similarity losses, over the windowed statistics of torchmetrics."""
+"""Structural similarity losses, over the windowed statistics of the optional package torchmetrics."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 WINDOW = 11
 """Side of torchmetrics' Gaussian window of sigma 1.5."""
@@ -19,6 +18,8 @@ _LEAST = 1e-6
 
 def _ssim(x: Tensor, y: Tensor) -> Tensor:
     """(B,): mean over the pixels whose whole window lies inside the image."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     scales(min(x.shape[-2:]))
     _, full = structural_similarity_index_measure(x, y, data_range=1.0, return_full_image=True)
     inside = slice(WINDOW // 2, -(WINDOW // 2))
@@ -27,6 +28,8 @@ def _ssim(x: Tensor, y: Tensor) -> Tensor:
 
 def _contrast(x: Tensor, y: Tensor) -> Tensor:
     """(B,): SSIM's contrast and structure terms alone, over the same pixels."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     _, contrast = structural_similarity_index_measure(
         x, y, data_range=1.0, reduction="none", return_contrast_sensitivity=True
     )
@@ -49,6 +52,9 @@ class _SimilarityLoss(nn.Module):
 
     Args:
         loss_weight: w.
+
+    Raises:
+        ValueError: torchmetrics is not installed.
     """
 
     similarity: Callable[[Tensor, Tensor], Tensor]
@@ -56,6 +62,10 @@ class _SimilarityLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__()
+        try:
+            import torchmetrics  # noqa: F401
+        except ImportError as error:
+            raise ValueError("needs the package torchmetrics: pip install 'paragon-plugin[metrics]'") from error
         self.loss_weight = loss_weight
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:

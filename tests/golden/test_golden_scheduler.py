@@ -9,8 +9,8 @@ import scheduler_traces
 
 GOLDEN: dict[str, Any] = json.loads(scheduler_traces.FILE.read_text())
 
-exact_here = sys.platform == "linux"
-"""Other systems have other mathematical libraries, whose last digit may differ."""
+exact_here = sys.platform == "linux" and sys.version_info < (3, 12)
+"""Other systems have other mathematical libraries, whose last digit may differ; since Python 3.12 `sum` rounds less."""
 
 
 @pytest.mark.parametrize("name", scheduler_traces.CASES)

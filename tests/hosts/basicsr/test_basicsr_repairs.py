@@ -15,6 +15,8 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 def test_basicsr_imports_after_install_and_only_then() -> None:
     if python("import torchvision.transforms.functional_tensor").returncode == 0:
         pytest.skip("this torchvision still has functional_tensor: nothing to repair")
+    if sys.version_info >= (3, 13):
+        pytest.skip("this BasicSR, of May 2024, does not ask for functional_tensor: nothing to repair")
     alone = python("import basicsr")
     assert alone.returncode != 0
     assert "functional_tensor" in alone.stderr
