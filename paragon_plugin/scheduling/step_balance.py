@@ -103,7 +103,9 @@ class StepBalance:
         """Whether the latest step is left to the scaler, because gradients on the output are infinite under it."""
         self._step = _OptimizerStep(0, 1, {})
         self._overflows = Overflows()
-        self._resumed_from: int | None = None
+        self._resumed_from: int | None = 0
+        """Iteration after which the folder's decisions are dropped: those of an earlier run, or of steps undone."""
+        self._told_parameters = False
         self._fresh = True
         """Whether it does not go on from a saved state."""
         rule = options.target_rule if options.signal == "gradient" else options.signal
@@ -288,7 +290,8 @@ class StepBalance:
 
     def _decide(self, readings: Mapping[str, Reading], complexity: float | None) -> Step:
         iteration = self._step.iteration
-        if self.last_step is None:
+        if not self._told_parameters:
+            self._told_parameters = True
             self._tell_parameters(iteration)
         step = self.scheduler.step(iteration, readings, complexity)
         observed = "observed, not applied: " if self.observes else ""

@@ -171,3 +171,10 @@ def test_options_that_cannot_be_used_are_refused() -> None:
         LossBalance(LOSSES, {"enabled": True, "momentun": 0.9}, total_iter=9, size="nano")
     manual = LossBalance(LOSSES, {**OPTIONS, "manual_weights": {"l1": 7.0}}, total_iter=9, size=5000)
     assert manual.weights() == {**LOSSES, "l1": 7.0}
+
+
+def test_a_second_run_in_a_folder_begins_afresh(tmp_path: Path) -> None:
+    _, first = recorded(tmp_path / "mine", "backward", 21)
+    _, second = recorded(tmp_path / "mine", "backward", 3)
+    assert first.decisions
+    assert (second.iteration, second.decisions) == (3, [])
