@@ -191,9 +191,11 @@ def test_others_are_added_as_they_are(parts: int, scaled: bool) -> None:
     assert distance(found, gradients(net)) < 1e-6
 
 
-def test_a_step_without_losses_is_a_sum_of_none() -> None:
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_step_without_losses_is_a_sum_of_none(scaled: bool) -> None:
     net = network()
-    balance = LossBalance({"l1": 1.0, "mse": 0.0}, {"enabled": True}, total_iter=9, network=net)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1.0) if scaled else None
+    balance = LossBalance({"l1": 1.0, "mse": 0.0}, {"enabled": True}, total_iter=9, network=net, scaler=scaler)
     x, gt = batch(1)
     y = net(x)
     others = sum((parameter.square().sum() for parameter in net.parameters()), torch.zeros(()))
@@ -203,6 +205,8 @@ def test_a_step_without_losses_is_a_sum_of_none() -> None:
     y = net(x)
     assert balance.backward({}, y)
     assert balance.iteration == 2
+    assert balance.state_dict()["held"] == {}
+    assert balance.last_step is None
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -1,6 +1,7 @@
 """An own loop that is interrupted and resumed trains on as if it never was, and the forms of a step decide alike."""
 
 import contextlib
+import copy
 import json
 import logging
 from pathlib import Path
@@ -132,25 +133,24 @@ def test_a_state_without_a_balance_starts_afresh(caplog: pytest.LogCaptureFixtur
     assert run.balance.iteration == 3
 
 
-def test_a_state_that_is_loaded_in_the_middle_of_a_step_begins_one() -> None:
-    run = Run("backward", LOSSES, parts=2).run(1, 6)
-    state, kept = run.balance.state_dict(), {k: v.clone() for k, v in run.net.state_dict().items()}
-    run.run(7, 8)
-    expected = run.balance.state_dict()
-    y = run.net(batch(9)[0])
-    run.balance.backward({"l1": y.mean()}, y)  # the first of two parts
-    fresh = Run("backward", LOSSES, parts=2)
-    fresh.optimizer.load_state_dict(Run("backward", LOSSES, parts=2).run(1, 6).optimizer.state_dict())
-    for own in (run, fresh):
-        own.net.load_state_dict(kept)
-        own.optimizer = fresh.optimizer if own is fresh else own.optimizer
-        own.balance.load_state_dict(state)
-    fresh.run(7, 8)
-    assert fresh.balance.state_dict() == expected
-    assert run.balance.iteration == 6
-    run.step(7)
-    assert run.balance.iteration == 7
-    assert not run.balance.skipped
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_state_that_is_loaded_in_the_middle_of_a_step_begins_one(form: Form, scaled: bool) -> None:
+    """In one process: a loop that goes back to its last good state."""
+    run = Run(form, LOSSES, parts=2, scaler=scaler_of(scaled)).run(1, 6)
+    state = copy.deepcopy([run.balance.state_dict(), run.net.state_dict(), run.optimizer.state_dict()])
+    expected = run.run(7, 9).balance.state_dict()
+    x, gt = batch(10)
+    y = run.net(x)  # the first of two parts
+    if form == "backward":
+        run.balance.backward({"l1": (y - gt).abs().mean()}, y)
+    else:
+        (run.balance.tap("l1", y) - gt).abs().mean().backward()
+    run.net.load_state_dict(state[1])
+    run.optimizer.load_state_dict(state[2])
+    run.balance.load_state_dict(state[0])
+    assert run.balance.state_dict() == state[0]
+    assert run.run(7, 9).balance.state_dict() == expected
 
 
 def test_the_gate_decides_as_backward_does(tmp_path: Path) -> None:

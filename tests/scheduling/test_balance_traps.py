@@ -215,6 +215,46 @@ def test_overflows_without_end_stop_the_run(form: Form, fused: bool) -> None:
 
 
 @pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_backward_says_whether_the_step_counts(spoil: str, scaled: bool) -> None:
+    net = network()
+    scaler = torch.amp.GradScaler("cpu") if scaled else None
+    balance = LossBalance(LOSSES, OPTIONS, total_iter=99, network=net, scaler=scaler)
+    x, gt = batch(1)
+    for spoilt in (False, True):
+        y = net(x)
+        values = {name: CRITERIA[name](y, gt) for name in LOSSES}
+        values["mse"] = SPOILT[spoil](values["mse"]) if spoilt else values["mse"]
+        assert balance.backward(values, y) is not spoilt
+
+
+def test_a_loss_without_a_value_overflows_like_any_other() -> None:
+    """A fused optimizer is called on an overflow; ten of them are no ten losses that are NaN."""
+    scaler = torch.amp.GradScaler("cpu")
+    options = {**OPTIONS, "max_nonfinite_steps": 3}
+    net, optimizer, balance = tapped(LOSSES, OPTIMIZERS["fused adam"], options, scaler=scaler)
+    for number in range(1, 9):
+        x, gt = batch(number)
+        optimizer.zero_grad()
+        scaler.scale(sum(map(nan_gradient, l1_and_mse(balance, net(x), gt)), torch.zeros(()))).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        assert balance.skipped
+    assert balance.state_dict()["scheduler"]["nonfinite_total"] == 0
+
+
+def test_others_that_are_not_finite_are_let_through_by_one_that_observes() -> None:
+    net = network()
+    balance = LossBalance(LOSSES, {**OPTIONS, "observe": True}, total_iter=99, network=net)
+    x, gt = batch(1)
+    y = net(x)
+    others = math.nan * next(net.parameters()).sum()
+    assert balance.backward({name: CRITERIA[name](y, gt) for name in LOSSES}, y, others=others)
+    assert next(net.parameters()).grad is not None
+    assert balance.weights() == LOSSES
+
+
+@pytest.mark.parametrize("scaled", [False, True])
 def test_others_that_are_not_finite_leave_the_step_out(scaled: bool) -> None:
     net = network()
     scaler = torch.amp.GradScaler("cpu") if scaled else None
@@ -419,6 +459,22 @@ def test_every_gradient_of_a_step_carries_factors_of_one_decision(
         shape(twin, Fixed(factors), 8)
         errors.append(distance(found, gradients(twin)))
     assert min(errors) < 1e-6
+
+
+def test_several_outputs_with_the_same_losses_are_no_different_tensors(caplog: pytest.LogCaptureFixture) -> None:
+    """Two outputs in each of two parts, or a loss in one of two parts alone."""
+    net, optimizer, balance = tapped(LOSSES, parts=2)
+    for number in range(4):
+        interleaved_outputs(net, balance, 2 * number)
+        interleaved_outputs(net, balance, 2 * number + 1)
+        optimizer.step()
+        optimizer.zero_grad()
+        sum(l1_and_mse(balance, net(batch(number)[0]), batch(number)[1]), torch.zeros(())).backward()
+        (balance.tap("l1", net(batch(number)[0])) - batch(number)[1]).abs().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert balance.iteration == 8
+    assert "different tensors" not in caplog.text
 
 
 class Fixed(LossBalance):
