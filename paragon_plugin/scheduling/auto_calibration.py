@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..errors import OptionError, suggestion
 from .calibration import Parameters, Phase, effective_parameters, training_phase
 from .complexity import DatasetComplexity
 from .decisions import Decision, Kind
@@ -29,6 +30,8 @@ class AutoCalibration:
 
     def __init__(self, options: DynamicLossScheduling, *, total_iter: int, size: str | int):
         size = nearest_size(size) if isinstance(size, int) else size
+        if size not in PRESETS:
+            raise OptionError("size", f"no ParagonSR2 size '{size}'{suggestion(size, PRESETS)}")
         self.options = options
         self.enabled = options.auto_calibrate
         self.total_iter = total_iter

@@ -32,7 +32,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import OptionError
 from .network_size import detect_size
-from .options import DynamicLossScheduling, Role, parse_dynamic_loss_scheduling
+from .options import ROLES, DynamicLossScheduling, Role, parse_dynamic_loss_scheduling
 from .output_gradients import OutputGradients
 from .readings import LossInfo
 from .roles import role_of
@@ -211,9 +211,12 @@ class LossBalance:
             ValueError: A loss has no name here, or does not depend on the output.
             NonFiniteLossError: Losses were not finite for too many steps in a row.
         """
-        for name in losses:
+        for name, loss in losses.items():
             if name not in self.losses:
                 raise ValueError(f"no loss '{name}' in this balance; it has {', '.join(self.losses)}")
+            _refuse_non_scalar(name, loss)
+        if gt is not None and gt.dim() != 4:
+            raise ValueError(f"gt must be images (B, C, H, W), is {tuple(gt.shape)}")
         self._taps = False
         if self._part % self.parts == 0:
             self._begin()
@@ -665,14 +668,26 @@ class LossBalance:
 def _infos(
     losses: Mapping[str, float] | Sequence[LossInfo], roles: Mapping[str, Role], options: DynamicLossScheduling
 ) -> list[LossInfo]:
+    if not losses:
+        raise OptionError("losses", "is empty; give the base weight of each loss by name")
     if not isinstance(losses, Mapping):
         return list(losses)
+    for name, role in roles.items():
+        if role not in ROLES:
+            raise OptionError(f"roles.{name}", f"must be one of {', '.join(ROLES)}, is {role!r}")
     for what, names in (("roles", roles), ("manual_weights", options.manual_weights)):
         for name in names:
             if name not in losses:
                 raise OptionError(f"{what}.{name}", f"no such loss; there are {', '.join(losses)}")
     weights = {**losses, **options.manual_weights}
     return [LossInfo(name, roles.get(name, role_of(name)), float(weight)) for name, weight in weights.items()]
+
+
+def _refuse_non_scalar(name: str, loss: object) -> None:
+    if not isinstance(loss, Tensor):
+        raise ValueError(f"{name} must be a tensor of one number with its graph, is {type(loss).__name__}")
+    if loss.numel() != 1:
+        raise ValueError(f"{name} must be one number, is a tensor of shape {tuple(loss.shape)}; take its mean")
 
 
 def _size(network: nn.Module | None, size: str | int | None) -> tuple[str | int, str]:

@@ -115,7 +115,7 @@ def sample_norms(gradient: Tensor) -> Tensor:
     """L2 norm of each sample (B,), in float32 at least."""
     dtype = torch.promote_types(gradient.dtype, torch.float32)
     vector_norm = cast("Callable[..., Tensor]", torch.linalg.vector_norm)  # pyright: ignore[reportUnknownMemberType]
-    return vector_norm(gradient.flatten(1), dim=1, dtype=dtype)
+    return vector_norm(gradient.reshape(gradient.shape[0], -1), dim=1, dtype=dtype)
 
 
 def _independent(name: str) -> ValueError:

@@ -169,6 +169,12 @@ def test_options_that_cannot_be_used_are_refused() -> None:
         LossBalance(LOSSES, total_iter=9)
     with pytest.raises(OptionError, match="unknown option"):
         LossBalance(LOSSES, {"enabled": True, "momentun": 0.9}, total_iter=9, size="nano")
+    with pytest.raises(OptionError, match=r"roles\.l1: must be one of pixel, .*, is 'pixels'"):
+        LossBalance(LOSSES, total_iter=9, network=network(), roles={"l1": "pixels"})  # type: ignore[dict-item]
+    with pytest.raises(OptionError, match=r"size: no ParagonSR2 size 'nan'; did you mean 'nano'\?"):
+        LossBalance(LOSSES, total_iter=9, size="nan")
+    with pytest.raises(OptionError, match="losses: is empty"):
+        LossBalance({}, total_iter=9, size="nano")
     manual = LossBalance(LOSSES, {**OPTIONS, "manual_weights": {"l1": 7.0}}, total_iter=9, size=5000)
     assert manual.weights() == {**LOSSES, "l1": 7.0}
 
@@ -178,3 +184,18 @@ def test_a_second_run_in_a_folder_begins_afresh(tmp_path: Path) -> None:
     _, second = recorded(tmp_path / "mine", "backward", 3)
     assert first.decisions
     assert (second.iteration, second.decisions) == (3, [])
+
+
+def test_what_is_no_loss_is_named() -> None:
+    balance = LossBalance(LOSSES, total_iter=9, size="nano")
+    output = torch.rand(2, 3, 4, 4, requires_grad=True) * 1
+    for loss, said in (
+        (output.square(), r"l1 must be one number, .*\(2, 3, 4, 4\); take its mean"),
+        (0.5, "l1 must be a"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            balance.backward({"l1": loss}, output)  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match=r"gt must be images \(B, C, H, W\)"):
+        balance.backward({"l1": output.mean()}, output, gt=torch.rand(3))
+    scores = torch.rand(5, requires_grad=True) * 1
+    assert LossBalance(LOSSES, total_iter=9, size="nano").backward({"l1": scores.mean()}, scores)
