@@ -153,6 +153,16 @@ def test_a_state_that_is_loaded_in_the_middle_of_a_step_begins_one(form: Form, s
     assert run.run(7, 9).balance.state_dict() == expected
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_state_that_is_loaded_after_a_scaled_step_forgets_it(form: Form) -> None:
+    """The fate of that step is not known yet."""
+    run = Run(form, LOSSES, scaler=scaler_of(True)).run(1, 6)
+    state = copy.deepcopy(run.balance.state_dict())
+    run.step(7)
+    run.balance.load_state_dict(state)
+    assert run.balance.state_dict() == state
+
+
 def test_the_gate_decides_as_backward_does(tmp_path: Path) -> None:
     runs = {form: Run(form, LOSSES, record=tmp_path / form, log_every=1) for form in FORMS}
     for number in range(1, 61):
