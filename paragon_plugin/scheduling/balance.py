@@ -72,8 +72,9 @@ class LossBalance:
         options: Of the scheduler, as a mapping or a parsed block. None: enabled and auto-calibrated.
         total_iter: Length of the run in optimizer steps.
         network: The network that trains. Its size chooses the preset, and its gradients are dropped where a step is
-            left out.
-        size: In place of `network`: a ParagonSR2 size, or a number of trainable parameters.
+            left out; with `ride_with`, those of the optimizer's parameters are.
+        size: In place of `network`: a ParagonSR2 size, or a number of trainable parameters. Without `ride_with` there
+            is nothing to drop then: the loop looks at `skipped`, or at what `backward` returns.
         roles: Role by name, where the name does not say it (`roles.role_of`): pixel, structural, perceptual,
             adversarial or regularization.
         weights_included: The losses come with their base weights multiplied in.
@@ -202,7 +203,8 @@ class LossBalance:
             output: The network's output y (B, ...) with its graph.
             gt: Target images (B, C, H, W) in [0, 1]: adds what the images are like to the calibration.
             others: A scalar of everything that does not pass through the output: penalties on weights, a KL term, an
-                auxiliary head. It is added as it is. Without it such a part of a loss would be dropped silently.
+                auxiliary head. It is added as it is, and a step where it is not finite is left out. Without it such a
+                part of a loss would be dropped silently.
 
         Returns:
             Whether the step counts; False where it is left out, see `skipped`.
@@ -237,7 +239,8 @@ class LossBalance:
         factors = balance.weigh(gradients, gt, others)
         if factors is not None:
             # A value that is not finite may have a gradient that is: the scaler must see it.
-            watched = [*weighted.values(), *([] if others is None else [others])] if self.scaler is not None else []
+            watched = [*weighted.values(), *([] if others is None else [others])]
+            watched = [] if self.scaler is None or balance.observes else watched
             poison = sum((0 * value.detach().float() for value in watched), torch.zeros((), device=output.device))
             gradients.backward(factors, _divided(others, self.parts), poison=poison if watched else None)
         if not last:
@@ -626,7 +629,7 @@ class LossBalance:
 
     def _expect(self, name: str) -> None:
         """A loss is evaluated where its gradient counts; tells of one that never sends any."""
-        if name in self._heard:
+        if name in self._heard or self.step_balance is None or self.losses[name].base_weight == 0:
             return
         self._evaluated[name] = times = self._evaluated.get(name, 0) + 1
         if times == SILENT_STEPS:

@@ -254,6 +254,19 @@ def test_others_that_are_not_finite_are_let_through_by_one_that_observes() -> No
     assert balance.weights() == LOSSES
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("scaled", [False, True])
+def test_one_that_observes_lets_a_value_pass_that_is_nan(form: Form, scaled: bool) -> None:
+    """As the plain sum does: its gradient is finite."""
+    settings: dict[str, Any] = {"scaler": torch.amp.GradScaler("cpu") if scaled else None}
+    run = Run(form, LOSSES, options={"enabled": True, "observe": True}, **settings)
+    expected = run.gradient_of_the_sum(1, dict.fromkeys(LOSSES, 1.0), 65536.0 if scaled else 1.0)
+    before = weights(run.net)
+    run.step(1, spoil=nan_value)
+    assert same(run.seen, expected)
+    assert not same(weights(run.net), before)
+
+
 @pytest.mark.parametrize("scaled", [False, True])
 def test_others_that_are_not_finite_leave_the_step_out(scaled: bool) -> None:
     net = network()
@@ -626,6 +639,19 @@ def test_a_loss_that_is_never_heard_of_is_told_once(
         if number == SILENT_STEPS - 2:
             assert "sent no gradient back" not in caplog.text
     assert caplog.text.count("l1 was evaluated 100 times and sent no gradient back") == 1
+
+
+def test_nothing_is_told_of_a_loss_that_is_not_scheduled(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for weight, off in ((0.0, "0"), (1.0, "1")):
+        monkeypatch.setenv("PARAGON_DISABLE", off)
+        net, _, balance = tapped({"l1": weight})
+        judge = nn.Conv2d(3, 1, 3)
+        balance.tap_input("l1", judge)
+        for _ in range(SILENT_STEPS + 1):
+            judge(net(batch(1, samples=1)[0]))
+    assert caplog.text == ""
 
 
 def test_a_loss_that_is_heard_of_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
