@@ -31,14 +31,14 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import OptionError
-from .network_size import detect_size
+from .network_size import detect_size, trainable_parameters
 from .options import ROLES, DynamicLossScheduling, Role, parse_dynamic_loss_scheduling
 from .output_gradients import OutputGradients
 from .readings import LossInfo
 from .roles import role_of
 from .run_record import RunRecord
 from .scheduler import Step
-from .step_balance import StepBalance
+from .step_balance import StepBalance, add_by_name, group_exists
 from .taps import Arrivals, TappedOutput
 
 DISABLE = "PARAGON_DISABLE"
@@ -299,7 +299,7 @@ class LossBalance:
             return output
         tapped = self._known(output)
         if tapped is None:
-            gated = balance.decides_first and self._gates and not _distributed()
+            gated = balance.decides_first and self._gates and not group_exists()
             arrivals = Arrivals(self, gated=gated, after=self._received)
             tapped = self._outputs[output] = TappedOutput(output, arrivals)
             self._awaited.add(arrivals)
@@ -365,7 +365,7 @@ class LossBalance:
         weight = 1.0 if self.weights_included else self.losses[name].base_weight or 1.0
         latest = self._latest.get(name)
         arrivals = latest() if latest is not None else None
-        _add(self._noted if arrivals is None else arrivals.values, name, value.detach() * weight)
+        add_by_name(self._noted if arrivals is None else arrivals.values, name, value.detach() * weight)
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -482,7 +482,7 @@ class LossBalance:
 
     def _note_values(self, losses: Mapping[str, Tensor], weighted: Mapping[str, Tensor]) -> None:
         for name, loss in losses.items():
-            _add(self._values, name, weighted.get(name, loss).detach() / self.parts)
+            add_by_name(self._values, name, weighted.get(name, loss).detach() / self.parts)
 
     def _scale(self, device: torch.device) -> Tensor | None:
         return None if self.scaler is None else self.scaler.scale(torch.ones((), device=device))
@@ -569,7 +569,7 @@ class LossBalance:
         self._values |= self._noted
         for arrivals in self._arrived:
             for name, value in arrivals.values.items():
-                _add(self._values, name, value / self.parts)
+                add_by_name(self._values, name, value / self.parts)
             # What the loop divided by the number of parts is measured as it would be on a whole batch.
             balance.measure(arrivals.values, {name: norm * self.parts for name, norm in arrivals.norms.items()})
 
@@ -599,7 +599,7 @@ class LossBalance:
 
     def _judge_taps(self) -> None:
         """The verdict on what the taps have measured. The scaler has looked at the gradients by now."""
-        if self._decided is None and (self._arrived or _distributed()):
+        if self._decided is None and (self._arrived or group_exists()):
             self._warn_of_other_outputs()
             balance = self.step_balance
             assert balance is not None
@@ -656,7 +656,7 @@ class LossBalance:
 
     def _describe(self, options: DynamicLossScheduling, total_iter: int) -> None:
         assert self.record is not None
-        name = type(self.network).__name__ if self.network is not None else None
+        net = self.network
         self.record.describe(
             name=self.record.folder.name,
             host="own loop",
@@ -664,7 +664,10 @@ class LossBalance:
             scheduling=options,
             target=options.target_rule,
             losses=[{"name": i.name, "role": i.role, "weight": i.base_weight} for i in self.losses.values()],
-            network={"type": name, "parameters": _parameters(self.network)},
+            network={
+                "type": None if net is None else type(net).__name__,
+                "parameters": None if net is None else trainable_parameters(net),
+            },
         )
 
 
@@ -702,13 +705,9 @@ def _size(network: nn.Module | None, size: str | int | None) -> tuple[str | int,
 
 
 def _record(record: str | Path | RunRecord | None) -> RunRecord | None:
-    if _distributed() and torch.distributed.get_rank() != 0:
+    if group_exists() and torch.distributed.get_rank() != 0:
         return None
     return RunRecord(record) if isinstance(record, str | Path) else record
-
-
-def _parameters(network: nn.Module | None) -> int | None:
-    return None if network is None else sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 def _has_graph(output: Tensor) -> bool:
@@ -734,13 +733,5 @@ def _yaml_number(value: float) -> str:
     return f"{mantissa}.0e{exponent}" if e and "." not in mantissa else f"{mantissa}{e}{exponent}"
 
 
-def _add(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
-    sums[name] = sums[name] + value if name in sums else value
-
-
 def _divided(loss: Tensor | None, parts: int) -> Tensor | None:
     return loss if loss is None or parts == 1 else loss / parts
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()

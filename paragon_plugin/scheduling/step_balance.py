@@ -170,9 +170,9 @@ class StepBalance:
             # A loss whose value nobody told goes by its norm; an overflow of that is none of the value.
             value = values[name].detach().float() if name in values else norm.detach().nan_to_num(0.0, 0.0, 0.0)
             value = value.to(norm.dtype)
-            _add(step.values, name, value.reshape(()) / step.parts)
+            add_by_name(step.values, name, value.reshape(()) / step.parts)
             # A loss is a mean over the samples: n of the whole batch is that of a part over their number.
-            _add(step.norms, name, norm.detach().reshape(()) / step.parts / step.parts)
+            add_by_name(step.norms, name, norm.detach().reshape(()) / step.parts / step.parts)
         if self.scheduler.wants_complexity and gt is not None:
             score = mean_image_complexity(gt) / step.parts
             step.complexity = score if step.complexity is None else step.complexity + score
@@ -246,7 +246,7 @@ class StepBalance:
     def _read(self) -> tuple[dict[str, Reading], float | None]:
         """Bring the readings to the host: one all-reduce, one read."""
         step = self._step
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if group_exists():
             readings, complexity, others = self._read_of_all_ranks()
         else:
             names = [name for name in self.scheduler.losses if name in step.norms]
@@ -390,7 +390,13 @@ class StepBalance:
         self.held = dict(state.get("held", {}))
 
 
-def _add(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
+def group_exists() -> bool:
+    """Whether processes train together, be it a single one that was started that way."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def add_by_name(sums: dict[str, Tensor], name: str, value: Tensor) -> None:
+    """Add a value to the sum of its name."""
     sums[name] = sums[name] + value if name in sums else value
 
 
