@@ -112,7 +112,8 @@ class StepBalance:
         alone = " One loss alone: there is nothing to balance." if len(losses) == 1 else ""
         looks = " It only observes: factors stay at 1." if options.observe else ""
         told = ", ".join(f"{i.name} ({i.role}, weight {i.base_weight:g})" for i in losses)
-        logger.info(f"Loss scheduling: {told}; target {rule}; {size_reason}.{alone}{looks}")
+        if told:
+            logger.info(f"Loss scheduling: {told}; target {rule}; {size_reason}.{alone}{looks}")
 
     # -- one step --------------------------------------------------------------------------------------------------
 

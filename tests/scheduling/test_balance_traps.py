@@ -644,6 +644,7 @@ def test_a_loss_that_is_never_heard_of_is_told_once(
 def test_nothing_is_told_of_a_loss_that_is_not_scheduled(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    caplog.set_level("INFO", logger="paragon_plugin")
     for weight, off in ((0.0, "0"), (1.0, "1")):
         monkeypatch.setenv("PARAGON_DISABLE", off)
         net, _, balance = tapped({"l1": weight})
