@@ -1,7 +1,7 @@
 """Follows training (its phase, its data, its stability) and says which parameters are in force."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import OptionError, suggestion
@@ -66,14 +66,13 @@ class AutoCalibration:
         return self._cached[1]
 
     def follow(
-        self, iteration: int, total_loss: float, active: Sequence[str], complexity: float | None
+        self, iteration: int, values: Mapping[str, float], complexity: float | None
     ) -> list[Decision]:
         """Take in one step; returns what changed.
 
         Args:
             iteration: Current iteration.
-            total_loss: Sum of absolute base-weighted losses.
-            active: Names of the losses in it.
+            values: Absolute base-weighted value of each active loss that tells of the training's state.
             complexity: Complexity score of the batch, while `wants_complexity`.
         """
         if not self.enabled:
@@ -97,7 +96,7 @@ class AutoCalibration:
             if self.complexity.count >= before.baseline_iterations:
                 name = self.complexity.decide()
                 changed("dataset", f"training images score {self.complexity.mean:.2f}: a {name} dataset")
-        outcome = self.stability.observe(iteration, total_loss, list(active))
+        outcome = self.stability.observe(iteration, values)
         if outcome:
             changed("recovered" if outcome == "recovered" else "corrected", _ISSUES[outcome])
         return decisions

@@ -16,10 +16,8 @@ For a loop that belongs to somebody else, `tap` and `tap_input` see each loss's 
     trainer.fit(data)
 """
 
-import json
 import logging
 import os
-import re
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -40,6 +38,7 @@ from .run_record import RunRecord
 from .scheduler import Step
 from .step_balance import StepBalance, add_by_name, group_exists
 from .taps import Arrivals, TappedOutput
+from .weights_block import weights_block
 
 DISABLE = "PARAGON_DISABLE"
 """Environment variable: `1` turns every `LossBalance` into plain training with the base weights."""
@@ -49,9 +48,6 @@ STATE = "paragon_loss_balance"
 
 SILENT_STEPS = 100
 """A loss that was evaluated so many times and never sent a gradient back is told of."""
-
-_YAML_WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
-"""Plain words that mean something else to YAML 1.1."""
 
 _logger = logging.getLogger(__name__)
 
@@ -409,7 +405,7 @@ class LossBalance:
 
     def weights_block(self) -> str:
         """`weights()` as lines to paste, four digits each: valid YAML."""
-        return "\n".join(f"{_yaml_key(name)}: {_yaml_number(weight)}" for name, weight in self.weights().items())
+        return weights_block(self.weights())
 
     def summary(self) -> list[str]:
         """What it did over the run, a line per loss; empty where it never ran."""
@@ -720,17 +716,6 @@ def _items(result: object) -> list[Tensor]:
         result = list(cast("Mapping[Any, Any]", result).values())
     items = cast("Sequence[Any]", result) if isinstance(result, list | tuple) else [result]
     return [item for item in items if isinstance(item, Tensor)]
-
-
-def _yaml_key(name: str) -> str:
-    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and name.lower() not in _YAML_WORDS
-    return name if plain else json.dumps(name)
-
-
-def _yaml_number(value: float) -> str:
-    """Four digits; to YAML 1.1 `1e-05` is text, `1.0e-05` is a number."""
-    mantissa, e, exponent = f"{value:.4g}".partition("e")
-    return f"{mantissa}.0e{exponent}" if e and "." not in mantissa else f"{mantissa}{e}{exponent}"
 
 
 def _divided(loss: Tensor | None, parts: int) -> Tensor | None:

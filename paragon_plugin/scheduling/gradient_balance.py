@@ -4,10 +4,15 @@ With n_i the gradient magnitude of loss i with its base weight, u_i its calibrat
 
     m_i* = t_i T / (u_i n_i),    T = sum_R n_j / sum_R t_j
 
-where R are the losses whose baseline windows ended first, together; where all losses start together, T = sum_j n_j.
-While no bound is active every loss has exactly its target share, and the total contribution of R is what the
-configured weights give, so the effective learning rate does not change. A loss that joins later is measured against
-that total: however wrong its unit, the balance of the others is not touched.
+where R are the losses whose baseline windows ended first, together, but adversarial ones; where all losses start
+together and none is adversarial, T = sum_j n_j. While no bound is active every loss has exactly its target share, and the
+total contribution of R is what the configured weights give, so the effective learning rate does not change. A loss that
+joins later is measured against that total: however wrong its unit, the balance of the others is not touched.
+
+Under `auto` and `baseline` the losses that do not compare with the target (adversarial ones, regularizations) have no
+target. Their weights are kept, u_i = m_i = 1, under a limit on their share of each step (`share_limits`). The shares t_i
+are then those of the others among themselves. Where the user gives an adversarial loss a share by number, it has a target
+like any other, and its limit is `ROOM` times that: its gradient may grow a thousandfold while its discriminator learns.
 
 The idea of balancing gradients where the losses meet is that of EnCodec's loss balancer (Defossez et al. 2022,
 arXiv:2210.13438, appendix A); calibration, bounds, late losses and state are this project's.
@@ -20,15 +25,18 @@ from typing import Any
 
 from .calibration import Parameters
 from .moving_average import LogAverage
-from .options import DynamicLossScheduling, Role
+from .options import DynamicLossScheduling, LossRole
 from .readings import LossInfo, Reading
-from .shares import normalised, target_shares
-from .signals import Calibration, outside_dead_band
+from .roles import COMPARING, typical_shares
+from .shares import known_roles, normalised, target_shares
+from .signals import Calibration, Limit, outside_dead_band
 
 VANISHED = 1e-6
-"""A calibrated contribution below this part of the total freezes its multiplier."""
-LARGEST_CALIBRATION = 1e9
-"""No unit is this wrong: a gradient that small is rounding, and must not be blown up."""
+"""A calibrated contribution below this part of its target freezes its multiplier."""
+LARGEST_CALIBRATION = 1e20
+"""Of a larger one the gradient is no float32 number that means anything."""
+ROOM = 1.5
+"""An adversarial loss with a target may exceed it by this factor at a step, for its gradient is noisy."""
 
 
 class GradientBalance:
@@ -37,20 +45,31 @@ class GradientBalance:
     Args:
         losses: The scheduled losses.
         options: Target rule and its bounds.
+
+    Raises:
+        OptionError: The rule is `auto` and the role of a loss is not known.
     """
 
     def __init__(self, losses: Sequence[LossInfo], options: DynamicLossScheduling):
         self.options = options
-        self.roles: dict[str, Role] = {loss.name: loss.role for loss in losses}
+        self.roles: dict[str, LossRole] = {loss.name: loss.role for loss in losses}
         self.base_weights = {loss.name: loss.base_weight for loss in losses}
         self.magnitudes = {loss.name: LogAverage() for loss in losses}
         self.targets: dict[str, float] = {}
         self.factors: dict[str, float] = {}
         self.reference: list[str] = []
+        self._by_number = options.target_rule not in ("auto", "baseline")
+        if options.target_rule == "auto" and len(losses) > 1:
+            known_roles(self.roles)
+
+    def holds(self, name: str) -> bool:
+        return self._by_number or self.roles[name] in COMPARING
 
     def observe(self, name: str, reading: Reading, parameters: Parameters, window: bool) -> bool:
         norm = reading.gradient_norm
-        if norm <= 0 or (name in self.factors and norm * self.factors[name] < VANISHED * self._total()):
+        if norm <= 0:
+            return False
+        if name in self.factors and norm * self.factors[name] < VANISHED * self.targets[name] * self._total():
             return False
         self.magnitudes[name].update(norm, parameters.momentum, window=window)
         return True
@@ -60,18 +79,14 @@ class GradientBalance:
         magnitude = {name: self.magnitudes[name].window_mean for name in names}
         measured = normalised(before | magnitude)
         wanted = target_shares(measured, self.roles, self.base_weights, self.options)
-        if not self.targets:
-            self.reference = list(names)
-            contribution = {name: wanted[name] * math.fsum(magnitude.values()) for name in names}
-        else:
-            anchor = [name for name in before if self.roles[name] != "adversarial"] or list(before)
-            scale = sum(before[name] for name in anchor) / sum(wanted[name] for name in anchor)
-            contribution = {name: wanted[name] * scale for name in names}
-            if self.options.target_rule == "auto":  # one that joins leaves the others of its role less of their cap
-                before |= {name: min(c, wanted[name] * scale) for name, c in before.items() if name not in anchor}
-        for name in names:
-            upwards = self.options.adversarial_max_calibration if self._limited_upwards(name) else LARGEST_CALIBRATION
-            contribution[name] = min(contribution[name], upwards * magnitude[name])
+        known = before or magnitude
+        anchor = [name for name in known if self.roles[name] != "adversarial"] or list(known)
+        total = math.fsum(known[name] for name in anchor) / math.fsum(wanted[name] for name in anchor)
+        contribution = {
+            name: min(wanted[name] * total, LARGEST_CALIBRATION * magnitude[name]) for name in names
+        }
+        if not self.reference:
+            self.reference = anchor
         self.targets = normalised(before | contribution)
 
         results: dict[str, Calibration] = {}
@@ -91,15 +106,27 @@ class GradientBalance:
     def target(self, name: str) -> float | None:
         return self.targets.get(name)
 
+    def limits(self, names: Sequence[str]) -> list[Limit]:
+        adversarial = tuple(name for name in names if self.roles[name] == "adversarial")
+        others = tuple(name for name in names if self.roles[name] == "regularization")
+        if self._by_number:
+            if not adversarial:
+                return []
+            targets = target_shares(dict.fromkeys(names, 1.0), self.roles, self.base_weights, self.options)
+            return [Limit(adversarial, min(ROOM * math.fsum(targets[name] for name in adversarial), 1.0))]
+        ceilings = typical_shares(self.options) if self.options.target_rule == "auto" else None
+        largest = self.options.share_ceiling
+        return [
+            Limit(adversarial, ceilings["adversarial"] if ceilings else largest),
+            Limit(others, ceilings["regularization"] if ceilings else largest),
+        ]
+
     def _total(self) -> float:
         """T of the module's docstring; 0 before the first calibration."""
         if not self.reference:
             return 0.0
         magnitude = math.fsum(self.magnitudes[name].mean for name in self.reference)
         return magnitude / math.fsum(self.targets[name] for name in self.reference)
-
-    def _limited_upwards(self, name: str) -> bool:
-        return self.roles[name] == "adversarial" and self.options.target_rule in ("auto", "baseline")
 
     def state_dict(self) -> dict[str, Any]:
         return {

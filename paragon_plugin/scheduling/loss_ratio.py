@@ -14,7 +14,7 @@ from .calibration import Parameters
 from .moving_average import MovingAverage
 from .options import DynamicLossScheduling
 from .readings import LossInfo, Reading
-from .signals import Calibration, outside_dead_band
+from .signals import Calibration, Limit, outside_dead_band
 
 
 class LossRatio:
@@ -49,6 +49,12 @@ class LossRatio:
 
     def target(self, _name: str) -> float | None:
         return None
+
+    def holds(self, _name: str) -> bool:
+        return True
+
+    def limits(self, _names: Sequence[str]) -> list[Limit]:
+        return []
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -13,17 +13,16 @@ class LossState:
     told: int = 0
     """Those of them whose readings said something."""
     calibrated_at: int | None = None
-    eased_from: float = 1.0
     ease_iterations: int = 1
     calibration: float = 1.0
     multiplier: float = 1.0
 
     def eased_calibration(self, iteration: int) -> float:
-        """u_i on its way from its old to its new value, geometrically, over as many iterations as its window had."""
+        """u_i on its way from 1 to its value, geometrically, over as many iterations as its window had."""
         if self.calibrated_at is None:
             return 1.0
         part = min(1.0, (iteration - self.calibrated_at) / self.ease_iterations)
-        return self.eased_from ** (1 - part) * self.calibration**part
+        return self.calibration**part
 
     def easing(self, iteration: int) -> bool:
         """Whether the calibration is still on its way."""

@@ -15,7 +15,7 @@ from typing import Any
 from .calibration import Parameters
 from .options import DynamicLossScheduling
 from .readings import LossInfo, Reading
-from .signals import Calibration
+from .signals import Calibration, Limit
 
 TIME_CONSTANT = 10.0
 ROOM = 0.1
@@ -51,6 +51,12 @@ class LossVelocity:
 
     def target(self, _name: str) -> float | None:
         return None
+
+    def holds(self, _name: str) -> bool:
+        return True
+
+    def limits(self, _names: Sequence[str]) -> list[Limit]:
+        return []
 
     def state_dict(self) -> dict[str, Any]:
         return {"smoothed": dict(self.smoothed), "velocity": dict(self.velocity)}

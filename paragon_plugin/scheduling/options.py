@@ -18,8 +18,20 @@ from ..errors import OptionError, one_line, shown, suggestion
 Signal = Literal["gradient", "loss_ratio", "loss_velocity"]
 TargetRule = Literal["auto", "baseline", "weights"]
 Role = Literal["pixel", "structural", "perceptual", "adversarial", "regularization"]
+LossRole = Role | Literal["unknown"]
+"""Of a loss; unknown where neither its name nor the user says it."""
+Wish = Literal["fidelity", "balanced", "perceptual"]
 SIGNALS: tuple[str, ...] = get_args(Signal)
 ROLES: tuple[str, ...] = get_args(Role)
+WISHES: tuple[str, ...] = get_args(Wish)
+
+REPLACED: dict[str, str] = {
+    "adversarial_share": "write 'typical_shares: {adversarial: ...}' instead; it is taken as that",
+    "adversarial_share_unsettled": "it has no effect any more: 'typical_shares: {adversarial: ...}' holds from the first "
+    "step on",
+    "adversarial_max_calibration": "it has no effect any more: an adversarial loss is never raised",
+}
+"""Options that go away, and what stands in their place."""
 
 _Positive = Annotated[float, Meta(gt=0, le=1e9)]
 _Share = Annotated[float, Meta(gt=0, lt=1)]
@@ -66,27 +78,32 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
     target_ratio_range: tuple[_Positive, _Positive] = (0.1, 10.0)
     """`loss_ratio` only: ratios to the baseline inside this range leave the multiplier at 1."""
 
+    prefer: Wish | None = None
+    """What the training is for, with auto_calibrate and `target: auto`: nearness to the target image, good looks, or
+    both. It chooses the typical shares. Left out: `balanced`."""
+
     share_tolerance: Annotated[float, Meta(ge=1, le=1e9)] = 2.0
-    """`target: auto` only: the proportion of two losses ends at most this many times the one that is typical of their
-    roles, either way. 1 gives every loss the typical share of its role."""
+    """`target: auto` only: the proportion of two losses ends at most this many times the typical one of their roles,
+    either way; that of two losses of one role at most this many times 1. 1 gives every loss its typical share."""
 
     typical_shares: dict[Role, _Share] = {}
-    """`target: auto` only: overrides of the typical shares by role."""
+    """`target: auto` only: overrides of the typical shares by role. Of `adversarial` and `regularization` it is the
+    largest share, for they have no target."""
 
-    share_floor: Annotated[float, Meta(ge=0, lt=0.5)] = 0.02
-    """`auto` and `baseline`: no loss is given a smaller share, but regularizations and limited adversarial losses."""
+    share_floor: Annotated[float, Meta(ge=0, lt=0.5)] | None = None
+    """No loss that compares with the target is given a smaller share. Left out: 0.02 under `auto`, 0 under `baseline`."""
 
     share_ceiling: Annotated[float, Meta(gt=0.5, le=1)] = 0.95
     """`baseline` only: no loss is given a larger share."""
 
-    adversarial_share_unsettled: _Share = 0.1
-    """Largest share of the adversarial losses together until they are calibrated; under `auto` for good."""
+    adversarial_share_unsettled: _Share | None = None
+    """Deprecated, without effect: the largest share of adversarial losses holds from the first step on."""
 
-    adversarial_share: _Share = 0.05
-    """`auto` only: largest target share of the adversarial losses together."""
+    adversarial_share: _Share | None = None
+    """Deprecated: the same as `typical_shares: {adversarial: ...}`."""
 
-    adversarial_max_calibration: Annotated[float, Meta(ge=1, le=1e9)] = 10.0
-    """`auto` and `baseline`: calibration may multiply an adversarial loss by at most this (any amount down)."""
+    adversarial_max_calibration: Annotated[float, Meta(ge=1, le=1e9)] | None = None
+    """Deprecated, without effect: an adversarial loss is never raised."""
 
     complexity_cutoffs: tuple[_Share, _Share] = (0.57, 0.78)
     """Mean complexity score of the training images below which a dataset is simple, above which it is complex."""
@@ -107,11 +124,21 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
             raise ValueError("complexity_cutoffs: must be [low, high] with low < high")
         if self.target is not None and self.signal != "gradient":
             raise ValueError(f"target: applies to 'signal: gradient' only, not to 'signal: {self.signal}'")
+        if self.prefer is not None:
+            if not self.auto_calibrate:
+                raise ValueError("prefer: needs 'auto_calibrate: true'")
+            if self.signal != "gradient" or self.target_rule != "auto":
+                other = f"signal: {self.signal}" if self.signal != "gradient" else "another target"
+                raise ValueError(f"prefer: chooses the shares of 'target: auto', and means nothing beside '{other}'")
 
     @property
     def target_rule(self) -> TargetRule | dict[str, float]:
         """The target in force: as written, else `auto` with auto_calibrate and `baseline` without."""
         return self.target if self.target is not None else "auto" if self.auto_calibrate else "baseline"
+
+    def warnings(self) -> list[tuple[str, str]]:
+        """Options that are written and go away: their names, and what to do instead."""
+        return [(name, f"is deprecated; {what}") for name, what in REPLACED.items() if getattr(self, name) is not None]
 
 
 def parse_dynamic_loss_scheduling(raw: object) -> DynamicLossScheduling:
@@ -202,7 +229,7 @@ def _readable(error: msgspec.ValidationError, raw: Mapping[str, Any]) -> OptionE
     option = str(steps[0][0])
     value = shown(raw[option])
     if rule.startswith("Invalid enum value"):
-        choices = {"signal": SIGNALS, "target": get_args(TargetRule)}.get(option, ROLES)
+        choices = {"signal": SIGNALS, "target": get_args(TargetRule), "prefer": WISHES}.get(option, ROLES)
         shares = ", or a mapping of shares by loss name" if option == "target" else ""
         return OptionError(option, f"must be one of {', '.join(choices)}{shares}; got {value}")
     rule = rule.replace("Expected ", "must be ").replace("`", "'").replace("'float | null'", "a number")

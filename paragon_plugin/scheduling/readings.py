@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .options import Role
+from .options import LossRole
 
 
 @dataclass(frozen=True)
@@ -10,7 +10,7 @@ class LossInfo:
     """One scheduled loss of the recipe."""
 
     name: str
-    role: Role
+    role: LossRole
     base_weight: float
     """Configured weight, not 0; a negative weight keeps its sign."""
 

@@ -1,50 +1,90 @@
 """The role a loss plays in a recipe, and the share of the update that losses of each role typically have."""
 
-from .options import Role
+import re
 
-TYPICAL_SHARES: dict[Role, float] = {
-    "pixel": 0.25,
-    "structural": 0.25,
-    "perceptual": 0.65,
-    "adversarial": 0.05,
-    "regularization": 0.02,
+from .options import DynamicLossScheduling, LossRole, Role, Wish
+
+COMPARING: tuple[LossRole, ...] = ("pixel", "structural", "perceptual", "unknown")
+"""Roles of losses that compare the output with its target: they get target shares. The others are limited only."""
+
+TYPICAL_SHARES: dict[Wish, dict[Role, float]] = {
+    "fidelity": {
+        "pixel": 0.8,
+        "structural": 0.8,
+        "perceptual": 0.1,
+        "adversarial": 0.02,
+        "regularization": 0.02,
+    },
+    "balanced": {
+        "pixel": 0.25,
+        "structural": 0.25,
+        "perceptual": 0.65,
+        "adversarial": 0.05,
+        "regularization": 0.02,
+    },
+    "perceptual": {
+        "pixel": 0.05,
+        "structural": 0.05,
+        "perceptual": 0.9,
+        "adversarial": 0.1,
+        "regularization": 0.02,
+    },
 }
-"""Typical shares of the gradient on the output in recipes that work; renormalised over the roles present."""
+"""By wish: typical shares of the gradient on the output, renormalised over the roles present; of losses that do not
+compare with the target, the largest share. Where the numbers come from stands in docs/scheduler.md."""
 
-# Matched as substrings of the lower-case type name, in this order: the more specific word stands first
-# ("GANFeatureMatchingLoss" is adversarial, "MSSSIMLoss" structural).
-_WORDS: tuple[tuple[Role, tuple[str, ...]], ...] = (
-    ("adversarial", ("gan", "adversarial", "featurematching", "feature_matching", "discriminator")),
+
+def typical_shares(options: DynamicLossScheduling) -> dict[Role, float]:
+    """The typical shares under an option block: those of its wish, with what it overrides by role."""
+    shares = dict(TYPICAL_SHARES[options.prefer or "balanced"])
+    if options.adversarial_share is not None:
+        shares["adversarial"] = options.adversarial_share
+    return shares | options.typical_shares
+
+
+# Looked for anywhere in a name, in this order: the more specific word stands first ("GANFeatureMatchingLoss" is
+# adversarial, "MSSSIMLoss" structural, "MSEFeatureLoss" perceptual).
+_ANYWHERE: tuple[tuple[Role, str], ...] = (
+    ("adversarial", "gan advers featurematching feature_matching discriminator hinge wasserstein critic"),
     (
         "perceptual",
-        (
-            "perceptual",
-            "style",
-            "lpips",
-            "dists",
-            "vgg",
-            "contextual",
-            "cliploss",
-            "clip_",
-            "clipiqa",
-            "dino",
-            "topiq",
-            "pieapp",
-        ),
+        "percep content style lpips dists vgg contextual feature cliploss clip_ clipiqa dino topiq pieapp resnet",
     ),
-    ("regularization", ("tvloss", "totalvariation", "total_variation", "regulari", "r1_", "penalty")),
-    ("structural", ("ssim", "fft", "freq", "fourier", "wavelet", "edge", "gradient", "sobel", "laplac", "ldl")),
+    ("regularization", "totalvariation total_variation regulari penalty weight_decay sparsity"),
+    ("structural", "ssim fft freq fourier wavelet edge gradient sobel laplac ldl hfen"),
+    (
+        "pixel",
+        "pixel charbonnier huber luma chroma color colour oklab hsluv photometric reconstruction bicubic averagepool",
+    ),
+)
+# Words of their own, between capitals, underscores and digits ("tv" in "WeightedTVLoss" and "tv_loss").
+_ALONE: tuple[tuple[Role, str], ...] = (
+    ("adversarial", "adv"),
+    ("regularization", "tv kl kld r1 r2 reg prior"),
+    ("structural", "dwt"),
+    ("pixel", "l1 l2 mse mae rmse psnr pix charb recon rec ncc"),
 )
 
 
-def role_of(loss_type: str) -> Role:
-    """Role of a loss by its registered type name; a name that says nothing is a pixel loss.
+def role_of(loss_type: str) -> LossRole:
+    """Role of a loss by the name of its type; `unknown` where the name does not say it.
 
-    >>> role_of("PerceptualLoss"), role_of("L1Loss"), role_of("FFTLoss"), role_of("GANLoss")
-    ('perceptual', 'pixel', 'structural', 'adversarial')
+    >>> role_of("PerceptualLoss"), role_of("L1Loss"), role_of("FFTLoss"), role_of("GANLoss"), role_of("MyLoss")
+    ('perceptual', 'pixel', 'structural', 'adversarial', 'unknown')
     """
     name = loss_type.lower()
-    for role, words in _WORDS:
-        if any(word in name for word in words):
+    for role, words in _ANYWHERE:
+        if any(word in name for word in words.split()):
             return role
-    return "pixel"
+    alone = _words_of(loss_type)
+    for role, words in _ALONE:
+        if any(word in alone for word in words.split()):
+            return role
+    return "unknown"
+
+
+def _words_of(name: str) -> set[str]:
+    """Words of a name in camel or snake case, lower case, without the ending "loss"."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    words = re.split(r"[^a-z0-9]+", spaced.lower())
+    return {word.removesuffix("loss") or word for word in words}

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import OptionError, suggestion
-from .adversarial_limit import adversarial_limits
 from .auto_calibration import AutoCalibration
 from .calibration import Parameters
 from .decisions import Decision, number_text, percent
@@ -22,25 +21,20 @@ from .loss_velocity import LossVelocity
 from .nonfinite import NonFiniteLossError
 from .options import DynamicLossScheduling
 from .readings import LossInfo, Reading
+from .roles import COMPARING
+from .share_limits import share_limits
 from .shares import check_explicit_shares
 from .signals import Signal
 
 __all__ = ["DynamicLossScheduler", "ForeignStateError", "LossInfo", "NonFiniteLossError", "Reading", "Step"]
 
-SETTLING_WINDOWS = 2
-"""An adversarial loss says nothing until its discriminator has learnt: it waits this many windows before its own."""
-
-VERSION = 2
+VERSION = 3
 """Of `state_dict`."""
 
-DECIDE_TARGETS = (
-    "share_tolerance",
-    "typical_shares",
-    "share_floor",
-    "share_ceiling",
-    "adversarial_share",
-    "adversarial_max_calibration",
-)
+MEANT = 3.0
+"""A calibration by more than this, up or down, may undo what the user meant, and says how to keep it."""
+
+DECIDE_TARGETS = ("prefer", "share_tolerance", "typical_shares", "share_floor", "share_ceiling", "adversarial_share")
 """Options that decide the targets of `auto` and `baseline`."""
 
 SIGNALS = {"gradient": GradientBalance, "loss_ratio": LossRatio, "loss_velocity": LossVelocity}
@@ -98,7 +92,7 @@ class DynamicLossScheduler:
         self.signal: Signal = SIGNALS[options.signal](losses, options)
         self.states = {name: LossState() for name in self.losses}
         self.upper_bound: float | None = None
-        self.limited_at: int | None = None
+        self.limited_at: dict[str, int] = {}
         self.nonfinite_in_a_row = 0
         self.nonfinite_total = 0
 
@@ -131,8 +125,9 @@ class DynamicLossScheduler:
             return self._skip(iteration, broken)
         self.nonfinite_in_a_row = 0
 
-        total = sum(abs(reading.value) for reading in readings.values())
-        decisions = self.auto.follow(iteration, total, list(readings), complexity)
+        # An adversarial loss rises as its discriminator learns; that is no sign of trouble.
+        values = {name: abs(r.value) for name, r in readings.items() if self.losses[name].role != "adversarial"}
+        decisions = self.auto.follow(iteration, values, complexity)
         parameters = self.parameters(iteration)
         self.upper_bound = _approach(self.upper_bound or parameters.max_weight, parameters.max_weight, parameters)
         parameters = replace(parameters, max_weight=self.upper_bound)
@@ -141,7 +136,7 @@ class DynamicLossScheduler:
         decisions += self._calibrate(iteration, readings, parameters)
         self._move(iteration, readings, telling, parameters)
         factors = {name: self.states[name].factor(iteration) for name in readings}
-        decisions += self._limit_adversarial(iteration, readings, factors, parameters)
+        decisions += self._limit(iteration, readings, factors, parameters)
         return Step(
             factors=factors,
             multipliers={name: self.states[name].multiplier for name in readings},
@@ -172,22 +167,17 @@ class DynamicLossScheduler:
         """
         telling: set[str] = set()
         for name, reading in readings.items():
+            if not self.signal.holds(name):
+                continue
             state = self.states[name]
             if state.first_active is None:
                 state.first_active = iteration
-            window = state.calibrated_at is None and not self._settling(name, iteration, parameters)
+            window = state.calibrated_at is None
             state.observed += window
             if self.signal.observe(name, reading, parameters, window):
                 telling.add(name)
                 state.told += window
         return telling
-
-    def _settling(self, name: str, iteration: int, parameters: Parameters) -> bool:
-        """Whether an adversarial loss still waits for its discriminator."""
-        state = self.states[name]
-        if self.losses[name].role != "adversarial" or state.first_active is None:
-            return False
-        return iteration < state.first_active + SETTLING_WINDOWS * parameters.baseline_iterations
 
     def _calibrate(self, iteration: int, readings: Mapping[str, Reading], parameters: Parameters) -> list[Decision]:
         """Calibrate the losses whose baseline windows end here, together.
@@ -203,15 +193,11 @@ class DynamicLossScheduler:
         ]
         if not ready:
             return []
-        unlimited = {name: self.states[name].factor(iteration) for name in readings}
-        limits, _ = self._adversarial_limits(iteration, readings, unlimited)
         results = self.signal.calibrate(ready, parameters)
         for name in ready:
             state = self.states[name]
             state.calibrated_at = iteration
             state.ease_iterations = length
-            # An adversarial loss held back until now eases on from where it is held, not from 1.
-            state.eased_from = limits.get(name, 1.0)
             state.calibration = results[name].factor if name in results else 1.0
         return [
             Decision(
@@ -219,7 +205,7 @@ class DynamicLossScheduler:
                 "calibrated",
                 f"{name} gave {percent(result.measured)} of the update; "
                 + (
-                    f"calibrated to {percent(result.target)} (x {result.factor:.3g})"
+                    f"calibrated to {percent(result.target)} (x {result.factor:.3g}){self._if_meant(name, result.factor)}"
                     if result.factor != 1
                     else "its weight is kept"
                 ),
@@ -229,6 +215,16 @@ class DynamicLossScheduler:
             )
             for name, result in results.items()
         ]
+
+    def _if_meant(self, name: str, factor: float) -> str:
+        """How to keep a weight that `auto` changes by much: only the user knows whether it was meant."""
+        compares = self.options.signal == "gradient" and self.losses[name].role in COMPARING
+        much = abs(math.log(factor)) > math.log(MEANT)
+        return "; if you meant this weight: 'target: baseline'" if self._auto and compares and much else ""
+
+    @property
+    def _auto(self) -> bool:
+        return self.options.target_rule == "auto"
 
     # -- multipliers -----------------------------------------------------------------------------------------------
 
@@ -245,47 +241,32 @@ class DynamicLossScheduler:
                 state.multiplier = _approach(state.multiplier, desired, parameters)
             state.multiplier = min(max(state.multiplier, parameters.min_weight), parameters.max_weight)
 
-    def _limit_adversarial(
+    def _limit(
         self, iteration: int, readings: Mapping[str, Reading], factors: dict[str, float], parameters: Parameters
     ) -> list[Decision]:
-        """Hold the adversarial losses together under their share, from their first step.
+        """Hold the losses that have a limit under their share of this very step.
 
         Told when it begins; a noisy loss that touches the limit now and then is not told again each time, but only
         after it has been free for as long as a baseline window.
         """
-        limits, allowed = self._adversarial_limits(iteration, readings, factors)
-        for name, limit in limits.items():
-            factors[name] *= limit
-        if not limits:
-            return []
-        before, self.limited_at = self.limited_at, iteration
-        if before is not None and iteration - before <= parameters.baseline_iterations:
-            return []
-        limit = min(limits.values())
-        reason = f"{', '.join(limits)} would exceed {percent(allowed)} of the update; held there (x {limit:.3g})"
-        return [Decision(iteration, "guard_rail", reason, tuple(limits), {"limit": 1.0}, {"limit": limit})]
-
-    def _adversarial_limits(
-        self, iteration: int, readings: Mapping[str, Reading], factors: Mapping[str, float]
-    ) -> tuple[dict[str, float], float]:
-        """See `adversarial_limit`. Under `auto` the limit stands for good, else until a calibration has eased in."""
-        auto = self.options.target_rule == "auto"
-        adversarial = [name for name in readings if self.losses[name].role == "adversarial"]
-        new = [name for name in adversarial if self.states[name].calibrated_at is None]
-        settled = [
-            name
-            for name in adversarial
-            if name not in new
-            and (auto or (self.states[name].easing(iteration) and self.signal.target(name) is not None))
-        ]
-        targets = sum(self.signal.target(name) or 0.0 for name in settled)
-        return adversarial_limits(
-            {name: factors[name] * reading.ramp * reading.gradient_norm for name, reading in readings.items()},
-            new,
-            settled,
-            unsettled_share=self.options.adversarial_share_unsettled,
-            settled_share=self.options.adversarial_share if auto else targets,
-        )
+        contributions = {name: factors[name] * r.ramp * r.gradient_norm for name, r in readings.items()}
+        limits = self.signal.limits(list(readings))
+        limited = {name for limit in limits for name in limit.losses}
+        others = math.fsum(size for name, size in contributions.items() if name not in limited)
+        decisions: list[Decision] = []
+        for limit in limits:
+            held = share_limits(contributions, limit.losses, others, limit.share)
+            for name, factor in held.items():
+                factors[name] *= factor
+            told = [self.limited_at.get(name) for name in held]
+            self.limited_at |= dict.fromkeys(held, iteration)
+            if not held or any(at is not None and iteration - at <= parameters.baseline_iterations for at in told):
+                continue
+            least = min(held.values())
+            reason = f"{', '.join(held)} would exceed {percent(limit.share)} of the update; held there (x {least:.3g})"
+            before, after = {"limit": 1.0}, {"limit": least}
+            decisions.append(Decision(iteration, "guard_rail", reason, tuple(held), before, after))
+        return decisions
 
     # -- state and words -------------------------------------------------------------------------------------------
 
@@ -298,7 +279,7 @@ class DynamicLossScheduler:
             "signal": self.signal.state_dict(),
             "auto": self.auto.state_dict(),
             "upper_bound": self.upper_bound,
-            "limited_at": self.limited_at,
+            "limited_at": dict(self.limited_at),
             "nonfinite_in_a_row": self.nonfinite_in_a_row,
             "nonfinite_total": self.nonfinite_total,
         }
@@ -323,16 +304,20 @@ class DynamicLossScheduler:
                 scheduler's, or of another version.
         """
         if state["version"] != VERSION:
-            raise ForeignStateError(f"its version was {state['version']}, now it is {VERSION}")
+            raise ForeignStateError(
+                f"The loss scheduler's state was saved by another version of it ({state['version']}, now {VERSION})"
+            )
         saved, own = state["scheduled"], self._scheduled()
         for what, value in own.items():
             if saved.get(what) != value:
-                raise ForeignStateError(f"its {what} was {saved.get(what)}, now it is {value}")
+                raise ForeignStateError(
+                    f"The loss scheduler's options have changed (its {what} was {saved.get(what)}, now it is {value})"
+                )
         self.states = {name: LossState(**values) for name, values in state["losses"].items()}
         self.signal.load_state_dict(state["signal"])
         self.auto.load_state_dict(state["auto"])
         self.upper_bound = state["upper_bound"]
-        self.limited_at = state["limited_at"]
+        self.limited_at = dict(state["limited_at"])
         self.nonfinite_in_a_row = state["nonfinite_in_a_row"]
         self.nonfinite_total = state["nonfinite_total"]
 

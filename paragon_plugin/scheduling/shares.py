@@ -6,13 +6,21 @@ A share is a loss's part of the summed gradient magnitudes on the network's outp
 import math
 import statistics
 from collections.abc import Mapping
+from typing import TypeVar
 
 from ..errors import OptionError, suggestion
-from .options import DynamicLossScheduling, Role
-from .roles import TYPICAL_SHARES
+from .options import ROLES, DynamicLossScheduling, LossRole, Role
+from .roles import typical_shares
+
+AUTO_FLOOR = 0.02
+"""Smallest share under `auto`, unless `share_floor` says otherwise."""
 
 
-def normalised(shares: Mapping[str, float]) -> dict[str, float]:
+Key = TypeVar("Key", bound=str)
+"""A loss or a role."""
+
+
+def normalised(shares: Mapping[Key, float]) -> dict[Key, float]:
     """The same proportions with sum 1."""
     total = sum(shares.values())
     return {name: share / total for name, share in shares.items()}
@@ -46,63 +54,67 @@ def bounded(shares: Mapping[str, float], floor: Mapping[str, float], ceiling: Ma
     return normalised({name: result[name] for name in shares})
 
 
-def within_tolerance(
-    measured: Mapping[str, float],
-    roles: Mapping[str, Role],
-    *,
-    tolerance: float,
-    typical: Mapping[Role, float],
+def within_tolerance(measured: Mapping[Key, float], typical: Mapping[Key, float], tolerance: float) -> dict[Key, float]:
+    """The measured shares where they stand near the typical ones, else as near as is tolerated; of sum 1.
+
+    With d_i = log(measured_i / typical_i) and c their median,
+
+        t_i ~ typical_i exp(clip(d_i - c, -h, h)),    h = log(tolerance) / 2.
+
+    The proportion of two is then at most `tolerance` times the typical one, either way; those within the square root of
+    `tolerance` of the median keep their proportions. A weight in the wrong unit is far from the median of the others,
+    which keep theirs.
+
+    Args:
+        measured: Measured shares; above 0.
+        typical: Typical shares of the same keys; only their proportions count.
+        tolerance: 1 gives the typical shares, infinity keeps the measured ones.
+    """
+    distance = {key: math.log(share / typical[key]) for key, share in measured.items()}
+    centre = statistics.median(distance.values())
+    half = math.log(tolerance) / 2
+    return normalised({key: typical[key] * math.exp(min(max(d - centre, -half), half)) for key, d in distance.items()})
+
+
+def shares_by_role(
+    measured: Mapping[str, float], roles: Mapping[str, Role], typical: Mapping[Role, float], tolerance: float
 ) -> dict[str, float]:
-    """The measured shares where they stand near the typical ones of the losses' roles, else as near as is tolerated.
+    """The rule `auto`: `within_tolerance` between the roles, and again within each of them, where equal parts are typical.
 
-    With d_i = log(measured_i / typical_i) and c the median of the d_i over the roles,
-
-        t_i ~ typical_i exp(clip(d_i - c, -h, h)),    h = log(tolerance) / 2,    normalised.
-
-    The proportion of two losses is then at most `tolerance` times the typical one, either way; losses within the
-    square root of `tolerance` of the median keep their proportions. A weight in the wrong unit is far from the median
-    of the others, which keep theirs. Adversarial losses and regularizations do not count for the median: how large
-    they are says nothing about the others.
-
-    Several losses of one role split the role's typical share in proportion to their measured shares, so that
-    splitting a loss in two changes nothing for the others.
+    A role's share does not depend on how many losses it is split into: splitting one in two changes nothing for the
+    losses of the other roles. (Of its own role it does: only a rule that corrects nothing could leave those alone.)
 
     Args:
         measured: Measured share by loss; above 0.
-        roles: Role by loss name.
-        tolerance: 1 gives the typical shares, infinity keeps the measured ones.
+        roles: Role by loss name, of those that compare with the target.
         typical: Typical share by role.
+        tolerance: As in `within_tolerance`.
     """
-    of_role: dict[Role, float] = {}
+    of_role: dict[Role, dict[str, float]] = {}
     for name, share in measured.items():
-        of_role[roles[name]] = of_role.get(roles[name], 0.0) + share
-    distance: dict[Role, float] = {role: math.log(share / typical[role]) for role, share in of_role.items()}
-    centre = statistics.median([d for role, d in distance.items() if role in _FIDELITY] or distance.values())
-    half = math.log(tolerance) / 2
-    wanted = {role: typical[role] * math.exp(min(max(d - centre, -half), half)) for role, d in distance.items()}
-    return normalised({name: wanted[roles[name]] * share / of_role[roles[name]] for name, share in measured.items()})
-
-
-_FIDELITY: tuple[Role, ...] = ("pixel", "structural", "perceptual")
-"""Roles of losses that compare with the target image."""
+        of_role.setdefault(roles[name], {})[name] = share
+    wanted = within_tolerance({role: math.fsum(own.values()) for role, own in of_role.items()}, typical, tolerance)
+    parts = {role: within_tolerance(own, dict.fromkeys(own, 1.0), tolerance) for role, own in of_role.items()}
+    return {name: wanted[roles[name]] * parts[roles[name]][name] for name in measured}
 
 
 def target_shares(
     measured: Mapping[str, float],
-    roles: Mapping[str, Role],
+    roles: Mapping[str, LossRole],
     base_weights: Mapping[str, float],
     options: DynamicLossScheduling,
 ) -> dict[str, float]:
-    """Target shares for the losses in `measured` under the option block's rule.
+    """Target shares for the losses in `measured` under the option block's rule; of sum 1.
 
     Args:
-        measured: Measured share of each loss with its configured weight; sum 1.
+        measured: Measured share of each loss with its configured weight; above 0, sum 1. Under `auto` and `baseline`
+            of the losses that compare with the target: the others have no target.
         roles: Role by loss name.
         base_weights: Configured weight by loss name; only magnitudes count.
         options: Rule (`target_rule`) and its bounds.
 
     Raises:
-        OptionError: Explicit shares that leave out a loss.
+        OptionError: Explicit shares that leave out a loss; under `auto` a loss whose role is not known.
     """
     rule = options.target_rule
     if isinstance(rule, dict):
@@ -110,24 +122,31 @@ def target_shares(
         return normalised({name: rule[name] for name in measured})
     if rule == "weights":
         return normalised({name: abs(base_weights[name]) for name in measured})
-    floor = dict.fromkeys(measured, min(options.share_floor, 0.5 / len(measured)))  # many losses: floors must fit
-    # A regularization knows no target: small is what it is meant to be, and raised it smooths the image away.
-    lowered_only = {name: share for name, share in measured.items() if roles[name] == "regularization"}
-    if len(lowered_only) == len(measured):
-        lowered_only = {}
-    floor |= {name: min(floor[name], share) for name, share in lowered_only.items()}
+    floor = options.share_floor if options.share_floor is not None else AUTO_FLOOR if rule == "auto" else 0.0
+    floors = dict.fromkeys(measured, min(floor, 0.5 / len(measured)))  # many losses: floors must fit
     if rule == "baseline":
-        return bounded(measured, floor, dict.fromkeys(measured, options.share_ceiling))
-    typical: dict[Role, float] = {**TYPICAL_SHARES, **options.typical_shares}
-    wanted = within_tolerance(measured, roles, tolerance=options.share_tolerance, typical=typical)
-    adversarial = [name for name in measured if roles[name] == "adversarial"]
-    # The ceiling is the role's: its losses split it in the proportion they would have without it.
-    together = sum(wanted[name] for name in adversarial)
-    ceiling = {
-        name: options.adversarial_share * wanted[name] / together if name in adversarial else 1.0 for name in wanted
-    } | lowered_only
-    floor = {name: min(floor[name], ceiling[name]) for name in wanted}
-    return bounded(wanted, floor, ceiling)
+        return bounded(measured, floors, dict.fromkeys(measured, options.share_ceiling))
+    known = known_roles({name: roles[name] for name in measured})
+    wanted = shares_by_role(measured, known, typical_shares(options), options.share_tolerance)
+    return bounded(wanted, floors, dict.fromkeys(measured, 1.0))
+
+
+def known_roles(roles: Mapping[str, LossRole]) -> dict[str, Role]:
+    """The roles, all of them known.
+
+    Raises:
+        OptionError: One is not.
+    """
+    known: dict[str, Role] = {}
+    for name, role in roles.items():
+        if role == "unknown":
+            raise OptionError(
+                "target",
+                f"is auto, which needs the role of every loss, and the name of {name} does not tell it; "
+                f"say it: one of {', '.join(ROLES)}",
+            )
+        known[name] = role
+    return known
 
 
 def check_explicit_shares(shares: Mapping[str, float], losses: Mapping[str, object]) -> None:

@@ -28,6 +28,14 @@ class Calibration:
     """Share it is given."""
 
 
+@dataclass(frozen=True)
+class Limit:
+    """The largest share that some losses may have together at a step."""
+
+    losses: tuple[str, ...]
+    share: float
+
+
 class Signal(Protocol):
     """Turns readings into desired multipliers. Arguments go by position: not every signal has a use for each."""
 
@@ -36,6 +44,10 @@ class Signal(Protocol):
 
         Returns whether the reading says something. One that does not (a vanished gradient) is not counted.
         """
+        ...
+
+    def holds(self, name: str, /) -> bool:
+        """Whether the loss is calibrated and followed; else its weight is kept, under its limit if it has one."""
         ...
 
     def calibrate(self, names: Sequence[str], parameters: Parameters, /) -> dict[str, Calibration]:
@@ -48,6 +60,10 @@ class Signal(Protocol):
 
     def target(self, name: str, /) -> float | None:
         """The share that the loss is held at, where the signal has such a thing."""
+        ...
+
+    def limits(self, names: Sequence[str], /) -> list[Limit]:
+        """The limits on the shares of losses, for a step at which these are active."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...

@@ -1,26 +1,46 @@
-"""Watches the recipe's total loss for divergence and answers with more cautious scheduler parameters.
+"""Watches the losses for divergence, and answers with more cautious scheduler parameters.
 
-The total is the sum of absolute base-weighted losses, without multipliers: the scheduler must not trigger itself.
-Of the last 20 values, the mean of the last 5 more than twice the mean of the first 5 is `exponential_loss_growth`; a
-coefficient of variation (standard deviation over mean) above one half is `high_loss_variance`.
+What is watched is how far the losses are above their own levels, as a mean over the losses in log:
 
-An incident gets one correction: the history starts over and a cool-down follows. Quiet iterations relax the
-corrections half-way (in log) to none.
+    r_t = mean_i (log |L_i| - level_i)
+
+with level_i a moving average of log |L_i|. A loss in a wrong unit counts like any other. The scheduler's multipliers are
+not in it: it must not trigger itself.
+
+Two incidents are told from what is usual for this run, its standard deviation s and the correlation p of r_t with
+r_(t-1), both measured from the first iterations on.
+
+`exponential_loss_growth`: the losses have doubled. Page's test (1954) for a step of `log 2` in noise of that kind. With
+the innovation e_t = r_t - p r_(t-1), of variance s^2 (1 - p^2), a step means that e_t is `log 2` when it comes and
+`(1 - p) log 2` from then on. The evidence is the largest log likelihood ratio over all moments it may have come at:
+
+    E_t = max(0, E_(t-1) + gain((1 - p) log 2), gain(log 2)),    gain(d) = d (e_t - d / 2) / (s^2 (1 - p^2))
+
+`high_loss_variance`: the last twenty values, as ratios to the levels, have a coefficient of variation above one half, and
+in log twice the standard deviation that is usual.
+
+An incident gets one correction: the levels start over and a cool-down follows. Quiet iterations relax the corrections
+half-way (in log) to none.
 """
 
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from .calibration import NO_CORRECTION, Factors
 
 Issue = Literal["exponential_loss_growth", "high_loss_variance"]
 
-WINDOW = 100
 NEEDED = 20
+"""Values that say as much as so many independent ones, before anything is told from them."""
 EDGE = 5
+"""No incident of growth comes from fewer values."""
 GROWTH = 2.0
 VARIATION = 0.5
+UNUSUAL = 2.0
+"""Standard deviations of high variance, over the usual one."""
 COOL_DOWN = 20
 QUIET = 100
 START = 500
@@ -29,30 +49,102 @@ MOST = 3
 """Corrections never add up to more than this many for growth: losses that are noisy by nature must not end with a
 scheduler that cannot move any more."""
 
+EVIDENCE = 7.2
+"""Log likelihood ratio at which the losses have doubled: chosen for at most one false incident in 10,000 iterations
+(`benchmarks/stability_monitor.py`)."""
+LEVEL_VALUES, USUAL_VALUES = 500, 2000
+"""Over how many values the levels and what is usual are averaged."""
+FARTHEST = math.log(1000)
+"""A value farther than this from its level, in log, counts as so far."""
+
 CORRECTIONS: dict[Issue, Factors] = {
     "exponential_loss_growth": Factors(1.05, 0.8, 0.7),
     "high_loss_variance": Factors(1.03, 0.9, 0.8),
 }
 
 
-def detect_instability(history: list[float]) -> Issue | None:
-    """Name what is wrong with the last 20 values of a loss history, None if nothing or too few values."""
-    if len(history) < NEEDED:
-        return None
-    recent = history[-NEEDED:]
-    first = sum(recent[:EDGE]) / EDGE
-    last = sum(recent[-EDGE:]) / EDGE
-    if last > GROWTH * first:
-        return "exponential_loss_growth"
-    mean = math.fsum(recent) / NEEDED
-    deviation = math.hypot(*(value - mean for value in recent)) / NEEDED**0.5  # squares of spikes would overflow
-    if mean > 0 and deviation / mean > VARIATION:
-        return "high_loss_variance"
-    return None
+@dataclass
+class Usual:
+    """How much r_t varies where nothing happens: moments with a window of `USUAL_VALUES` that grows until it is full."""
+
+    weight: float = 0.0
+    square: float = 0.0
+    product: float = 0.0
+    """Of r_t and r_(t-1)."""
+    before: float = 0.0
+
+    def update(self, value: float) -> None:
+        """Take in r_t; one farther than three standard deviations counts as so far."""
+        if self.weight > NEEDED:
+            most = 3 * math.sqrt(self.square / self.weight)
+            value = min(max(value, -most), most)
+        keep = 1 - 1 / USUAL_VALUES
+        self.weight = keep * self.weight + 1
+        self.square = keep * self.square + value * value
+        self.product = keep * self.product + value * self.before
+        self.before = value
+
+    @property
+    def correlation(self) -> float:
+        """Of r_t with r_(t-1), in [0, 0.95]."""
+        return min(max(self.product / self.square, 0.0), 0.95) if self.square > 0 else 0.0
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of r_t, half of its own standard error added: few values may have been too quiet."""
+        if self.weight == 0:
+            return 0.0
+        p = self.correlation
+        error = math.sqrt(2 / max(self.weight * (1 - p * p) / (1 + p * p), 1))
+        return math.sqrt(self.square / self.weight * (1 + error / 2))
+
+    def independent(self, values: float) -> float:
+        """How many independent values say as much about a mean as so many of these."""
+        return values * (1 - self.correlation) / (1 + self.correlation)
+
+
+@dataclass
+class Growth:
+    """The test for a doubling; see the module's docstring."""
+
+    evidence: float = 0.0
+    last: list[float] = field(default_factory=list[float])
+
+    def update(self, value: float, before: float, usual: Usual) -> bool:
+        """Take in r_t. True where the losses have doubled, by the evidence and by the mean of the last five."""
+        self.last = [*self.last, value][-EDGE:]
+        p = usual.correlation
+        # Quiet losses do not double in one step: the evidence of a doubling takes at least five values.
+        variance = max(usual.deviation**2, _QUIETEST * (1 - p) / (1 + p))
+        innovation, noise = value - p * before, variance * (1 - p * p)
+
+        def gain(step: float, most: float) -> float:
+            return min(step / noise * (innovation - step / 2), most * EVIDENCE)
+
+        size = math.log(GROWTH)
+        self.evidence = max(0.0, self.evidence + gain((1 - p) * size, 1 / EDGE), gain(size, 1 - 2 / EDGE))
+        self.evidence = min(self.evidence, 1.5 * EVIDENCE)
+        error = math.sqrt(variance * (1 + p) / (1 - p) / EDGE)
+        return self.evidence > EVIDENCE and len(self.last) == EDGE and statistics.fmean(self.last) + 2 * error >= size
+
+
+_QUIETEST = EDGE * math.log(GROWTH) ** 2 / 2 / EVIDENCE
+
+
+def high_loss_variance(recent: Sequence[float], usual: Usual) -> bool:
+    """Whether the last twenty r_t vary strongly: in themselves, and beside what is usual."""
+    if len(recent) < NEEDED:
+        return False
+    ratios = [math.exp(value) for value in recent[-NEEDED:]]
+    mean = statistics.fmean(ratios)
+    return (
+        statistics.pstdev(ratios, mean) > VARIATION * mean
+        and statistics.pstdev(recent[-NEEDED:]) > UNUSUAL * usual.deviation
+    )
 
 
 class StabilityMonitor:
-    """Incidents, cool-down and recovery over a stream of total losses.
+    """Incidents, cool-down and recovery over a stream of losses.
 
     Args:
         total_iter: Length of the run; monitoring starts at iteration 500, or at 10 % of a run shorter than 5000.
@@ -60,33 +152,63 @@ class StabilityMonitor:
 
     def __init__(self, total_iter: int):
         self.start = min(START, int(total_iter * START_SHARE))
-        self.history: list[float] = []
-        self.active: list[str] = []
+        self.levels: dict[str, list[float]] = {}
+        """Mean of log |L_i| by loss, and the number of values in it."""
+        self.usual = Usual()
+        self.growth = Growth()
+        self.recent: list[float] = []
         self.cool_down = 0
         self.quiet = 0
         self.correction = NO_CORRECTION
 
-    def observe(self, iteration: int, total: float, active: list[str]) -> Issue | Literal["recovered"] | None:
-        """Take in one finite total and say what was done about it.
+    def observe(self, iteration: int, values: Mapping[str, float]) -> Issue | Literal["recovered"] | None:
+        """Take in the losses of a step and say what was done about them.
 
         Args:
             iteration: Current iteration.
-            total: Sum of absolute base-weighted losses.
-            active: Names of the losses in the total; the history starts over when they change.
+            values: Absolute base-weighted value of each active loss; one of 0 says nothing.
         """
-        if active != self.active:
-            self.active, self.history = list(active), []
-        self.history = [*self.history, total][-WINDOW:]
+        logs = {name: math.log(value) for name, value in values.items() if value > 0}
+        # A level of fewer values than this is none yet: a loss that joins is not compared with it.
+        known = [name for name in logs if self.levels.get(name, [0.0, 0.0])[1] >= EDGE]
+        issue = None
+        if known:
+            value = statistics.fmean(_near(logs[name] - self.levels[name][0]) for name in known)
+            fewest = min(self.levels[name][1] for name in known)
+            issue = self._judge(iteration, value, min(fewest, self.usual.weight))
+            self.usual.update(value)
+        for name, log in logs.items():
+            level = self.levels.setdefault(name, [log, 0.0])
+            level[1] += 1
+            level[0] += _near(log - level[0]) / min(level[1], LEVEL_VALUES)
+        if issue:
+            self._start_over(issue)
+        return issue or self._recover(iteration)
+
+    def _judge(self, iteration: int, value: float, values: float) -> Issue | None:
+        self.recent = [*self.recent, value][-NEEDED:]
+        if iteration < self.start or self.cool_down > 0 or self.usual.independent(values) < NEEDED:
+            self.growth = Growth()
+            return None
+        if self.growth.update(value, self.usual.before, self.usual):
+            return "exponential_loss_growth"
+        return "high_loss_variance" if high_loss_variance(self.recent, self.usual) else None
+
+    def _start_over(self, issue: Issue) -> None:
+        """One incident is told once: what the losses have come to is their level now."""
+        self.correction = _product(self.correction, CORRECTIONS[issue])
+        risen = statistics.fmean(self.recent[-EDGE:])
+        for level in self.levels.values():
+            level[0], level[1] = level[0] + risen, min(level[1], EDGE)
+        self.growth, self.recent, self.cool_down, self.quiet = Growth(), [], COOL_DOWN + 1, 0
+        self.usual.before = 0.0
+
+    def _recover(self, iteration: int) -> Literal["recovered"] | None:
         if iteration < self.start:
             return None
         if self.cool_down > 0:
             self.cool_down -= 1
             return None
-        issue = detect_instability(self.history)
-        if issue:
-            self.correction = _product(self.correction, CORRECTIONS[issue])
-            self.history, self.cool_down, self.quiet = [], COOL_DOWN, 0
-            return issue
         self.quiet += 1
         if self.correction != NO_CORRECTION and self.quiet >= QUIET:
             self.quiet = 0
@@ -96,19 +218,27 @@ class StabilityMonitor:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "history": list(self.history),
-            "active": list(self.active),
+            "levels": {name: list(level) for name, level in self.levels.items()},
+            "usual": asdict(self.usual),
+            "growth": asdict(self.growth),
+            "recent": list(self.recent),
             "cool_down": self.cool_down,
             "quiet": self.quiet,
             "correction": vars(self.correction).copy(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.history = list(state["history"])
-        self.active = list(state["active"])
+        self.levels = {name: list(level) for name, level in state["levels"].items()}
+        self.usual = Usual(**state["usual"])
+        self.growth = Growth(state["growth"]["evidence"], list(state["growth"]["last"]))
+        self.recent = list(state["recent"])
         self.cool_down = state["cool_down"]
         self.quiet = state["quiet"]
         self.correction = Factors(**state["correction"])
+
+
+def _near(distance: float) -> float:
+    return min(max(distance, -FARTHEST), FARTHEST)
 
 
 def _product(a: Factors, b: Factors) -> Factors:

@@ -22,11 +22,13 @@ from .complexity import mean_image_complexity
 from .decision_log import FILE_NAME, DecisionLog
 from .decisions import percent
 from .nonfinite import Overflows
-from .options import DynamicLossScheduling
+from .options import DynamicLossScheduling, LossRole
 from .output_gradients import OutputGradients
 from .readings import LossInfo, Reading
 from .run_record import RunRecord
 from .scheduler import DynamicLossScheduler, ForeignStateError, Step, shares_of
+from .weights_block import weights_block
+from .wish import outcome_text, rule_text, wish_text
 
 _logger = logging.getLogger(__name__)
 
@@ -108,12 +110,16 @@ class StepBalance:
         self._told_parameters = False
         self._fresh = True
         """Whether it does not go on from a saved state."""
-        rule = options.target_rule if options.signal == "gradient" else options.signal
+        rule = rule_text(options)
         alone = " One loss alone: there is nothing to balance." if len(losses) == 1 else ""
         looks = " It only observes: factors stay at 1." if options.observe else ""
         told = ", ".join(f"{i.name} ({i.role}, weight {i.base_weight:g})" for i in losses)
         if told:
+            means = wish_text(options, self._roles())
+            rule += f" ({means})" if means else ""
             logger.info(f"Loss scheduling: {told}; target {rule}; {size_reason}.{alone}{looks}")
+            for option, what in options.warnings():
+                logger.warning(f"Loss scheduling: {option} {what}.")
 
     # -- one step --------------------------------------------------------------------------------------------------
 
@@ -353,15 +359,29 @@ class StepBalance:
         width = max(map(len, step.factors))
         for name in step.factors:
             target = self.scheduler.signal.target(name)
-            aim = f", target {percent(target)}" if target is not None else ""
+            aim = f", target {percent(target)}" if target is not None else self._limit_text(name)
             base = self.scheduler.losses[name].base_weight
             lines.append(
                 f"{name:<{width}}  {percent(self.first_shares[name]):>7} of the update at first, "
                 f"{percent(step.shares[name])} now{aim}; weight {base:g} -> {weights[name]:.3g}"
             )
+        if wished := outcome_text(self.scheduler.options, self._roles(), {} if self.observes else step.factors):
+            lines.append(wished)
         if self.scheduler.nonfinite_total:
             lines.append(f"{self.scheduler.nonfinite_total} step(s) with NaN or infinity were skipped")
         return lines
+
+    def _roles(self) -> list[LossRole]:
+        return [loss.role for loss in self.scheduler.losses.values()]
+
+    def _limit_text(self, name: str) -> str:
+        limits = self.scheduler.signal.limits(list(self.scheduler.losses))
+        share = next((limit.share for limit in limits if name in limit.losses), 1.0)
+        return f", at most {percent(share)}" if share < 1 else ""
+
+    def weights_block(self) -> str:
+        """`weights()` as lines to paste; see `weights_block`."""
+        return weights_block(self.weights())
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -384,7 +404,7 @@ class StepBalance:
         try:
             self.scheduler.load_state_dict(state["scheduler"])
         except ForeignStateError as change:
-            self.logger.warning(f"The loss scheduler's options have changed ({change}); calibration starts afresh.")
+            self.logger.warning(f"{change}; calibration starts afresh.")
             return
         self._fresh = False
         self.first_shares = dict(state["first_shares"])
