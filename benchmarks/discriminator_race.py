@@ -110,7 +110,9 @@ def main() -> None:
                 with atomic_file(args.json) as out:
                     out.write((json.dumps({"torch": torch.__version__, "runs": runs}, indent=1) + "\n").encode())
                 for row in run["rows"][1::3]:
-                    print(f"{setting:<10} {method:<9} {seed}", {k: float(f"{v:.3g}") for k, v in row.items()}, flush=True)
+                    print(
+                        f"{setting:<10} {method:<9} {seed}", {k: float(f"{v:.3g}") for k, v in row.items()}, flush=True
+                    )
                 print(f"{setting:<10} {method:<9} {seed}  {run['psnr']:.2f} / {run['st_lpips']:.4f}", flush=True)
 
 

@@ -65,9 +65,7 @@ class AutoCalibration:
             self._cached = (key, computed)
         return self._cached[1]
 
-    def follow(
-        self, iteration: int, values: Mapping[str, float], complexity: float | None
-    ) -> list[Decision]:
+    def follow(self, iteration: int, values: Mapping[str, float], complexity: float | None) -> list[Decision]:
         """Take in one step; returns what changed.
 
         Args:

@@ -82,9 +82,7 @@ class GradientBalance:
         known = before or magnitude
         anchor = [name for name in known if self.roles[name] != "adversarial"] or list(known)
         total = math.fsum(known[name] for name in anchor) / math.fsum(wanted[name] for name in anchor)
-        contribution = {
-            name: min(wanted[name] * total, LARGEST_CALIBRATION * magnitude[name]) for name in names
-        }
+        contribution = {name: min(wanted[name] * total, LARGEST_CALIBRATION * magnitude[name]) for name in names}
         if not self.reference:
             self.reference = anchor
         self.targets = normalised(before | contribution)

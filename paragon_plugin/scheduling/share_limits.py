@@ -8,7 +8,9 @@ gradients: it needs no window, and nothing that was measured too early stays.
 from collections.abc import Mapping, Sequence
 
 
-def share_limits(contributions: Mapping[str, float], names: Sequence[str], others: float, share: float) -> dict[str, float]:
+def share_limits(
+    contributions: Mapping[str, float], names: Sequence[str], others: float, share: float
+) -> dict[str, float]:
     """Factors below 1 that keep losses together within their share of a step.
 
     With c_i the contributions and O what the losses make that are not limited, the room is `share / (1 - share) O`. Each
