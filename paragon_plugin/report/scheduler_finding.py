@@ -5,8 +5,8 @@ from typing import get_args
 
 from ..scheduling.decisions import percent
 from ..scheduling.options import DynamicLossScheduling, Role
-from ..scheduling.roles import TYPICAL_SHARES
-from ..scheduling.shares import within_tolerance
+from ..scheduling.roles import COMPARING, typical_shares
+from ..scheduling.shares import shares_by_role
 from .calibration_table import Calibration, baseline_iterations, calibrations
 from .finding import Finding
 from .run_history import RunHistory
@@ -94,9 +94,12 @@ def _typical(run: RunHistory, rows: list[Calibration]) -> str:
     roles: dict[str, Role] = {row.loss: known[row.role] for row in rows if row.role in known}
     if len(roles) < max(len(rows), 2):
         return ""
-    typical: dict[Role, float] = {**TYPICAL_SHARES, **options.typical_shares}
+    roles = {loss: role for loss, role in roles.items() if role in COMPARING}
+    rows = [row for row in rows if row.loss in roles]
+    if len(rows) < 2:
+        return ""
     tolerance = options.share_tolerance
-    usual = within_tolerance({row.loss: row.measured or 1e-9 for row in rows}, roles, tolerance=1, typical=typical)
+    usual = shares_by_role({row.loss: row.measured or 1e-9 for row in rows}, roles, typical_shares(options), 1)
     shares = " and ".join(f"{loss} {percent(share)}" for loss, share in usual.items())
     return (
         f"Typical for losses of these kinds is {shares}. Proportions within a factor of {tolerance:g} of that count as "
