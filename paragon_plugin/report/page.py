@@ -1,5 +1,6 @@
 """The report's page: one HTML file with everything in it, for one run or for two side by side."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
@@ -22,6 +23,7 @@ STATES = {
     "stopped": ("stopped, can go on", ""),
     "running": ("running", ""),
     "silent": ("fell silent", "bad"),
+    "failed": ("ended with an error", "bad"),
 }
 
 
@@ -99,9 +101,11 @@ def _against(runs: Sequence[RunHistory]) -> str:
         if key not in second:
             continue
         a, b = first[key], second[key]
-        common = sorted(set(dict(a.points)) & set(dict(b.points)))
+        common = sorted(set(dict(a.numbers)) & set(dict(b.numbers)))
         x = dict(a.points)[common[-1]] if common else a.value
         y = dict(b.points)[common[-1]] if common else b.value
+        if not math.isfinite(y - x):
+            continue
         gain = (y - x) * (-1 if a.lower_is_better else 1)
         where = f"{label(a)}, at iterations {a.points[-1][0]:,} and {b.points[-1][0]:,}"
         if common:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from ..errors import OptionError
@@ -11,6 +11,9 @@ from .charts import draw_titled
 from .crops import strip_png, strips
 from .page import report_charts, report_page
 from .run_history import RunHistory
+
+MAX_NAME = 200
+"""Bytes of the name of a picture's file."""
 
 
 def default_output(folders: Sequence[Path]) -> Path:
@@ -36,21 +39,27 @@ def write_report(runs: Sequence[RunHistory], output: Path) -> list[Path]:
     pictures = strips(list(runs))
     page = report_page(runs, pictures, time.strftime("%Y-%m-%d %H:%M"))
     shared, own = report_charts(runs)
-    files = {output: page.encode("utf-8")}
+    files = {output: page.encode("utf-8", "backslashreplace")}  # names of files are not all UTF-8
     beside = output.with_suffix("")
     for number, charts in enumerate([shared, *own]):
         for chart in charts:
             who = f"_{number}" if len(runs) > 1 and number else ""
-            files[beside / f"{_file_name(chart.key)}{who}.png"] = draw_titled(chart).png()
+            files[_free(beside, f"{chart.key}{who}", files)] = draw_titled(chart).png()
     for strip in pictures:
-        files[beside / f"crops_{_file_name(strip.image)}.png"] = strip_png(strip)
+        files[_free(beside, f"crops_{strip.image}", files)] = strip_png(strip)
     for path, data in files.items():
         _write(path, data)
     return list(files)
 
 
-def _file_name(text: str) -> str:
-    return re.sub(r"[^\w.-]", "_", text)
+def _free(folder: Path, key: str, taken: Container[Path]) -> Path:
+    """A PNG file for a picture: plain characters, of a length that every file system takes, no name twice."""
+    name = re.sub(r"[^\w.-]", "_", key).encode()[:MAX_NAME].decode(errors="ignore")
+    path, number = folder / f"{name}.png", 1
+    while path in taken:
+        number += 1
+        path = folder / f"{name}_{number}.png"
+    return path
 
 
 def _write(path: Path, data: bytes) -> None:

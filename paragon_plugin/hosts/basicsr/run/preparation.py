@@ -32,7 +32,6 @@ class Run:
     in_force: Options
     """The options as they were before the host took entries out of them."""
     log: RunLog
-    live: bool
     seed: int
     model: Any
     data: TrainingData
@@ -80,12 +79,35 @@ class Run:
         return training_result(self.options, iteration=self.iteration, **values)
 
 
-def prepare(args: argparse.Namespace, root_path: str) -> Run | TrainingResult:
-    """Build everything that can fail on bad input, before anything is written.
+def checked_options(args: argparse.Namespace, root_path: str) -> tuple[Options, RunLog]:
+    """Read and check the options of a run.
 
     Args:
         args: Parsed arguments (see `options.file.add_arguments`).
         root_path: Folder under which `experiments/` and `tb_logger/` stand.
+
+    Returns:
+        The options, and the log, which holds back its lines until there is a folder for them.
+
+    Raises:
+        OptionError: The options cannot work.
+    """
+    main_process = is_first_rank(args.launcher)
+    live = on_a_terminal() and main_process
+    log = RunLog(live=live, main_process=main_process)
+    options = load_options(args, root_path, is_train=True)
+    options["root_path"] = root_path
+    options["auto_resume"] |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0  # torchrun started us again
+    check_training_options(options)
+    return options, log
+
+
+def prepare(options: Options, log: RunLog) -> Run | TrainingResult:
+    """Build everything that can fail on bad input, before anything is written.
+
+    Args:
+        options: Of `checked_options`, as is the log.
+        log: Takes what is told.
 
     Returns:
         The run, ready to begin; of a run that is done already, its result.
@@ -97,13 +119,6 @@ def prepare(args: argparse.Namespace, root_path: str) -> Run | TrainingResult:
     from basicsr.utils import get_env_info
     from basicsr.utils.options import dict2str
 
-    main_process = is_first_rank(args.launcher)
-    live = on_a_terminal() and main_process
-    log = RunLog(live=live, main_process=main_process)
-    options = load_options(args, root_path, is_train=True)
-    options["root_path"] = root_path
-    options["auto_resume"] |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0  # torchrun started us again
-    check_training_options(options)
     torch.backends.cudnn.benchmark = True
     in_force = _copied({key: value for key, value in options.items() if key != PARSED})
     log.logger.info(get_env_info(), extra={"file_only": True})
@@ -121,7 +136,7 @@ def prepare(args: argparse.Namespace, root_path: str) -> Run | TrainingResult:
         if state:
             model.resume_training(state)
     rehearse(options, model, data.loader, data.val_loaders)
-    run = Run(options, in_force, log, live, seed, model, data, state)
+    run = Run(options, in_force, log, seed, model, data, state)
     if state:
         run.epoch, run.iteration = state["epoch"], state["iter"]
         # A state of the host does not say where in its epoch it was saved.

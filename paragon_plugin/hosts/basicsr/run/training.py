@@ -18,7 +18,8 @@ from ....resilience.atomic_file import atomic_file
 from ....resilience.stopping import Stop
 from ....scheduling import NonFiniteLossError
 from ..options.file import Options
-from .preparation import Run, prepare
+from .folders import make_folders, owned
+from .preparation import Run, checked_options, prepare
 from .record_keeping import record_failure, record_scalars, record_validation, start_record, stop_recording
 from .resume import numbered_states
 from .retention import remove_leftovers, rotate, set_aside_newer
@@ -37,8 +38,10 @@ def train(args: argparse.Namespace, root_path: str) -> TrainingResult:
         NonFiniteLossError: A loss stayed NaN or infinite.
         RunError: The run cannot go on: a checkpoint cannot be written, the disk is full.
     """
-    run = prepare(args, root_path)
-    return run if isinstance(run, TrainingResult) else carry_out(run, args)
+    options, log = checked_options(args, root_path)
+    with owned(options):  # before a state is chosen, and before an older folder of the name is moved aside
+        run = prepare(options, log)
+        return run if isinstance(run, TrainingResult) else carry_out(run, args)
 
 
 def carry_out(run: Run, args: argparse.Namespace) -> TrainingResult:
@@ -57,13 +60,13 @@ def carry_out(run: Run, args: argparse.Namespace) -> TrainingResult:
 def _open_folders(run: Run, args: argparse.Namespace) -> Any:
     """Make the run's folders, its log file and its TensorBoard writer; returns the writer or None."""
     from basicsr.train import init_tb_loggers
-    from basicsr.utils import get_time_str, make_exp_dirs, mkdir_and_rename
+    from basicsr.utils import get_time_str, mkdir_and_rename
 
     options, first = run.options, run.first_rank
     try:
         text = Path(args.opt).read_text(encoding="utf-8")  # now: it may stand in the folder that is moved aside
         if run.resume_state is None:
-            make_exp_dirs(options)
+            make_folders(options)
             if options["logger"].get("use_tb_logger") and "debug" not in options["name"] and first:
                 mkdir_and_rename(str(Path(options["root_path"]) / "tb_logger" / options["name"]))
         if first:
@@ -95,7 +98,7 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
     started = time.monotonic()
 
     with Stop() as stop:
-        progress = ProgressLine(total, run.iteration, show=run.live)
+        progress = ProgressLine(total, run.iteration, show=run.log.live)
         stopping = bool(run.resume_state) and run.due("val", "val_freq") and _validate(run, stop, tb_logger)
         while run.iteration < total and not stopping:
             for batch in run.data.batches(run.epoch, run.place):

@@ -124,9 +124,10 @@ def _series(logs: list[TrainingLog], scalars: dict[str, Points]) -> dict[str, Po
 
 def _images(folder: Path) -> dict[str, dict[int, Path]]:
     found: dict[str, dict[int, Path]] = {}
-    for file in sorted(folder.glob("*/*.png")):
-        if match := re.fullmatch(re.escape(file.parent.name) + r"_(\d+)", file.stem):
-            found.setdefault(file.parent.name, {})[int(match[1])] = file
+    # visualization/IMAGE/IMAGE_ITERATION.png is the host's place; visualization/SET/IMAGE/... is ours
+    for file in sorted([*folder.glob("*/*.png"), *folder.glob("*/*/*.png")]):
+        if match := re.fullmatch(re.escape(file.parent.name) + r"_([0-9]{1,12})", file.stem):
+            found.setdefault(file.parent.relative_to(folder).as_posix(), {})[int(match[1])] = file
     return {image: dict(sorted(files.items())) for image, files in found.items()}
 
 
