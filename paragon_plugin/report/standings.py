@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from .metrics import DIRECTIONS, Direction, direction_of, metric_text
+from .metrics import Direction, direction_of, metric_text
 from .run_history import Points, RunHistory
 
 
@@ -64,8 +64,9 @@ def standings(run: RunHistory) -> list[Standing]:
         }
         kind = run.options.get(f"val.metrics.{metric}.type", metric).lower()
         asked = run.options.get(f"val.metrics.{metric}.better")
-        usual: Direction = direction_of(kind) or "higher"
-        better = next((direction for direction in DIRECTIONS if direction == asked), usual)
+        better: Direction = direction_of(kind) or "higher"
+        if asked == "lower" or asked == "higher":
+            better = asked
         found.append(Standing(dataset, metric, points, references, better, "psnr" in kind))
     return found
 

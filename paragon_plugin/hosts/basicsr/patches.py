@@ -146,4 +146,4 @@ def _validation_of_any_images() -> None:
 
     from .run.validation_pass import validate_images
 
-    SRModel.nondist_validation = validate_images
+    SRModel.nondist_validation = validate_images  # type: ignore[method-assign]

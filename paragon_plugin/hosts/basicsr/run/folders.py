@@ -9,7 +9,7 @@ from ....resilience.ranks import from_first_rank
 from ....resilience.run_lock import RunLock
 from ..options.file import Options
 
-_FOLDERS = ("experiments_root", "results_root", "models", "training_states", "visualization", "log")
+FOLDERS = ("experiments_root", "results_root", "models", "training_states", "visualization", "log")
 
 
 @contextlib.contextmanager
@@ -47,5 +47,5 @@ def make_folders(options: Options) -> None:
     """
     from basicsr.utils import make_exp_dirs
 
-    known = {key: options["path"][key] for key in _FOLDERS if key in options["path"]}
+    known = {key: options["path"][key] for key in FOLDERS if key in options["path"]}
     make_exp_dirs({**options, "path": known})

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
+from ....errors import shown
 from ....report.progress import on_a_terminal
 from ....report.results import TrainingResult
-from ....resilience.ranks import is_first_rank
+from ....resilience.ranks import is_first_rank, refuse_differences
 from ....scheduling.run_record import RunRecord
 from ..checks.host_refusals import host_refusals
 from ..checks.rehearsal import check_batch_fits, rehearse
@@ -19,9 +20,13 @@ from ..checks.rules import check_training_options
 from ..options.file import Options, load_options
 from ..options.scheduling_block import PARSED
 from ..scheduled_model import ScheduledModel
+from .folders import FOLDERS
 from .loaders import TrainingData, build_data
 from .resume import load_resume_state
 from .run_log import RunLog
+
+_OWN = ("rank", "root_path", "num_gpu", *(f"path.{folder}" for folder in FOLDERS))
+"""Options that each rank has of its own."""
 
 
 @dataclass
@@ -123,6 +128,7 @@ def prepare(options: Options, log: RunLog) -> Run | TrainingResult:
     in_force = _copied({key: value for key, value in options.items() if key != PARSED})
     log.logger.info(get_env_info(), extra={"file_only": True})
     log.logger.info(dict2str(in_force), extra={"file_only": True})
+    refuse_differences(_of_all(in_force))
     state = load_resume_state(options)
     if state and state.get("finished") and state["iter"] >= options["train"]["total_iter"]:
         log.open(None)
@@ -130,6 +136,7 @@ def prepare(options: Options, log: RunLog) -> Run | TrainingResult:
     seed = state.get("seed", options["manual_seed"]) if state else options["manual_seed"]
     with host_refusals("datasets"):
         data = build_data(options, seed)
+    refuse_differences(data.fingerprint())
     check_batch_fits(options, len(data.loader.dataset))
     with host_refusals(f"model_type {options['model_type']}"):
         model = build_model(options)
@@ -154,6 +161,17 @@ def training_result(options: Options, *, iteration: int, **values: Any) -> Train
         iteration=iteration,
         **values,
     )
+
+
+def _of_all(options: Options, path: str = "") -> dict[str, str]:
+    """The options that all ranks must share, as text by path: all but each one's own number, folders and devices."""
+    found: dict[str, str] = {}
+    for key, value in options.items():
+        if isinstance(value, dict):
+            found |= _of_all(value, f"{path}{key}.")
+        elif f"{path}{key}" not in _OWN:
+            found[f"{path}{key}"] = shown(value)
+    return found
 
 
 def _copied(value: Any) -> Any:

@@ -15,6 +15,7 @@ from ....errors import OptionError, RunError
 from ....report.progress import ProgressLine
 from ....report.results import TrainingResult
 from ....resilience.atomic_file import atomic_file
+from ....resilience.deaths import death_behind
 from ....resilience.stopping import Stop
 from ....scheduling import NonFiniteLossError
 from ..options.file import Options
@@ -40,7 +41,8 @@ def train(args: argparse.Namespace, root_path: str) -> TrainingResult:
     """
     options, log = checked_options(args, root_path)
     with owned(options):  # before a state is chosen, and before an older folder of the name is moved aside
-        run = prepare(options, log)
+        with _naming_deaths(options):
+            run = prepare(options, log)
         return run if isinstance(run, TrainingResult) else carry_out(run, args)
 
 
@@ -48,7 +50,7 @@ def carry_out(run: Run, args: argparse.Namespace) -> TrainingResult:
     """Train a prepared run to its end, or to the signal that stops it; raises what `train` does."""
     try:
         tb_logger = _open_folders(run, args)
-        with _refusing_a_full_disk(run):
+        with _refusing_a_full_disk(run), _naming_deaths(run.options):
             return _loop(run, tb_logger)
     except BaseException as error:
         record_failure(run, error)
@@ -194,6 +196,20 @@ def _refusing_a_full_disk(run: Run) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise _cannot_write(run, error) from error
+
+
+@contextlib.contextmanager
+def _naming_deaths(options: Options) -> Iterator[None]:
+    """A process that the run depends on is gone: one line says which, and where to go on."""
+    try:
+        yield
+    except RuntimeError as error:
+        died = death_behind(error)
+        if died is None:
+            raise
+        message = f"{died}. {_last_checkpoint(options)}"
+        logging.getLogger("basicsr").info(message, extra={"file_only": True})
+        raise RunError(message) from error
 
 
 def _cannot_write(run: Run, error: OSError) -> RunError:
