@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ....errors import OptionError, shown, whole_number
+from ....errors import OptionError, home_expanded, shown, whole_number
 from ....report.metrics import DIRECTIONS
 from .problems import Problems
 
@@ -70,10 +70,7 @@ def file_path(path: str, value: Any) -> str:
     """A path with `~` for the home folder."""
     if not isinstance(value, str) or "\0" in value:
         raise OptionError(path, f"must be a path, is {shown(value)}")
-    try:
-        return str(Path(value).expanduser())
-    except RuntimeError:
-        raise OptionError(path, f"{shown(value)} names the home folder of a user that is not known here") from None
+    return home_expanded(path, value)
 
 
 def metrics(path: str, value: Any) -> dict[str, Any]:
