@@ -52,9 +52,12 @@ class RunLock:
             OptionError: A living process has it, or the file cannot be made.
         """
         try:
-            self._make_parent()
             while self._file is None:
-                file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+                try:
+                    self._make_parent()
+                    file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+                except FileNotFoundError:
+                    continue  # somebody has just removed the folder that he had made
                 try:
                     _lock(file)
                 except OSError as error:
@@ -81,7 +84,8 @@ class RunLock:
         """Give the lock back; the file goes, and so does an empty folder around it that was made for it."""
         if self._file is not None:
             with contextlib.suppress(OSError):
-                self.path.unlink()  # while it is locked: nobody else can hold a file of that name
+                if _is(self._file, self.path):
+                    self.path.unlink()  # while it is locked: nobody else can hold a file of that name
             os.close(self._file)
             self._file = None
         if self._made is not None:
