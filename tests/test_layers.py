@@ -27,7 +27,8 @@ WINGS: dict[str, set[str]] = {
     "recipe": {"options"},
     "models": {"options", "recipe"},
     "data": set(),
-    "checks": {"options", "recipe"},
+    "first_file": {"data"},
+    "checks": {"options", "recipe", "data"},
     "run": {"options", "recipe", "models", "checks", "stock_run"},
     "stock_run": {"options"},
 }
