@@ -83,7 +83,9 @@ def balance_of(model: Any, block: DynamicLossScheduling, run: Run) -> LossBalanc
     )
     for label, weight in block.manual_weights.items():
         losses[label].loss_weight = weight
-    model.optimizer_g.register_step_pre_hook(run.count)  # before the balance's own
+    if balance.step_balance is not None and not balance.step_balance.decides_first:
+        # A step begins with its optimizer's step then; what an overflow has counted is put right before.
+        model.optimizer_g.register_step_pre_hook(run.count)
     balance.ride_with(model.optimizer_g)
     for label, loss in losses.items():
         if label == ADVERSARIAL and model.net_d is not None:

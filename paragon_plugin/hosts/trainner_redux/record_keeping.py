@@ -52,7 +52,7 @@ class Run:
             atexit.register(self._end)
 
     def count(self, *_: Any) -> None:
-        """Number the balance's steps by redux's count; a hook before the optimizer's step."""
+        """Number the balance's next step by redux's count."""
         if self.balance is not None:
             self.balance.iteration = self.iteration
 

@@ -32,8 +32,8 @@ def pretend() -> None:
     parallel = nn.parallel.DistributedDataParallel
 
     class OnCpu(parallel):
-        def __init__(self, net: nn.Module, device_ids: Any = None, **options: Any):
-            super().__init__(net, **options)
+        def __init__(self, net: nn.Module, **options: Any):
+            super().__init__(net, **{**options, "device_ids": None})
 
     nn.parallel.DistributedDataParallel = OnCpu  # pyright: ignore[reportAttributeAccessIssue]
 
