@@ -12,6 +12,7 @@ from ...scheduling import LossBalance
 from ...scheduling.network_size import bare, trainable_parameters
 from ...scheduling.options import DynamicLossScheduling
 from ...scheduling.run_record import RunRecord, plain
+from .options import role
 
 LOGGER = "traiNNer"
 _MARKUP = re.compile(r"\[/?[a-z][a-z ]*\]")
@@ -70,6 +71,11 @@ class Run:
             options=_told(options),
             total_iter=opt.train.total_iter,
             scheduling=block,
+            target=block.target_rule,
+            losses=[
+                {"name": label, "role": role(type(loss).__name__), "weight": abs(float(loss.loss_weight))}
+                for label, loss in self.model.losses.items()
+            ],
             network={"type": opt.network_g["type"], "parameters": trainable_parameters(bare(self.model.net_g))},
         )
 

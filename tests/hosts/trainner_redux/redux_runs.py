@@ -80,8 +80,8 @@ def write_options(folder: Path, **changes: Any) -> Path:
 
 def read_options(file: Path, root: Path) -> Any:
     """An option file as redux's `train.py` has it."""
-    from traiNNer.utils import RNG
-    from traiNNer.utils.config import Config
+    from traiNNer.utils import RNG  # pyright: ignore[reportMissingImports]
+    from traiNNer.utils.config import Config  # pyright: ignore[reportMissingImports]
 
     Config._config = RNG._rng = None  # redux reads one file in its life
     arguments, sys.argv = sys.argv, ["train.py", "-opt", str(file)]
@@ -95,7 +95,7 @@ class Training:
     """A model that redux has built, and the loop of redux's `train.py` around it, as far as the model sees it."""
 
     def __init__(self, folder: Path, **changes: Any):
-        from traiNNer.models import build_model
+        from traiNNer.models import build_model  # pyright: ignore[reportMissingImports]
 
         torch.manual_seed(1)
         random.seed(1)
