@@ -134,16 +134,15 @@ class Run:
     # -- what is recorded ------------------------------------------------------------------------------------------
 
     def _tagged(self, values: dict[str, Any]) -> dict[str, float]:
-        """redux's numbers as its TensorBoard names them; a loss of several parts as their sum as well."""
+        """redux's numbers as its TensorBoard names them: a loss as the sum of its parts, and no sum of all losses."""
         found: dict[str, float] = {}
         for key, value in values.items():
-            folder = next((folder for start, folder in _IN_TENSORBOARD.items() if key.startswith(start)), "")
-            if key not in self.model.losses:
+            of_key = (label for label in self.model.losses if key == label or key.startswith(f"{label}_"))
+            if label := next(of_key, None):
+                found[f"losses/l_{label}"] = found.get(f"losses/l_{label}", 0.0) + float(value)
+            elif key != "l_g_total":
+                folder = next((folder for start, folder in _IN_TENSORBOARD.items() if key.startswith(start)), "")
                 found[f"{folder}{key}"] = float(value)
-        for label in self.model.losses:
-            parts = [float(value) for key, value in values.items() if key == label or key.startswith(f"{label}_")]
-            if parts:
-                found[f"losses/l_{label}"] = sum(parts)
         return found
 
     def _images(self, iteration: int) -> dict[str, Path]:

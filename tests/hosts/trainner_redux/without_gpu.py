@@ -27,6 +27,7 @@ def pretend() -> None:
     torch.cuda.get_device_properties = lambda _: types.SimpleNamespace(  # pyright: ignore[reportAttributeAccessIssue]
         name="none", total_memory=0, major=0, minor=0, multi_processor_count=0
     )
+    nn.Module.cuda = torch.Tensor.cuda = lambda self, *_: self  # pyright: ignore[reportAttributeAccessIssue]
     start_group = torch.distributed.init_process_group
     torch.distributed.init_process_group = lambda **_: start_group("gloo")
     parallel = nn.parallel.DistributedDataParallel
