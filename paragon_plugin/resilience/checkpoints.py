@@ -5,6 +5,7 @@ A checkpoint is `{"params": {...}, "params_ema": {...}}` as BasicSR writes it, o
 BasicSR's own `load_network` passes over.
 """
 
+import contextlib
 import inspect
 import json
 import os
@@ -32,6 +33,9 @@ METADATA = "paragon"
 
 MAX_VALUES = 50_000_000
 """Values of a checkpoint beside what its tensors hold; one with a thousand optimizer states has a ten-thousandth."""
+
+_OTHERS_METADATA = "metadata"
+"""Key under which traiNNer-redux keeps what it knows of a network, ours among it; in a safetensors file as above."""
 
 _PREFIXES = ("module.", "_orig_mod.")  # of networks saved inside DataParallel and compiled wrappers
 
@@ -212,6 +216,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         state = levels
     if METADATA in header:
         state[METADATA] = json.loads(header[METADATA])
+    with contextlib.suppress(KeyError, ValueError):  # of somebody else's file it may be anything
+        state[_OTHERS_METADATA] = json.loads(header[_OTHERS_METADATA])
     return state
 
 
@@ -237,7 +243,11 @@ def network_weights(
     levels = [key for key in wanted if isinstance(checkpoint.get(key), Mapping)]
     if param_key is None and levels:
         raise CheckpointError(path, f"holds its weights under '{levels[0]}', not at the top level (param_key: null)")
-    found = checkpoint[levels[0]] if levels else {k: v for k, v in checkpoint.items() if k != METADATA}
+    found = (
+        checkpoint[levels[0]]
+        if levels
+        else {k: v for k, v in checkpoint.items() if k not in (METADATA, _OTHERS_METADATA)}
+    )
     weights = {}
     for key, value in found.items():
         if not isinstance(key, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
@@ -256,7 +266,8 @@ def read_metadata(checkpoint: Mapping[str, Any], path: str | Path) -> NetworkMet
     Raises:
         CheckpointError: The description is not of the form we write.
     """
-    value = checkpoint.get(METADATA)
+    others = checkpoint.get(_OTHERS_METADATA)
+    value = checkpoint.get(METADATA, others.get(METADATA) if isinstance(others, Mapping) else None)
     if value is None:
         return None
     match value:

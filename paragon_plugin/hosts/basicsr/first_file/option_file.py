@@ -35,7 +35,7 @@ _PERCEPTUAL = """\
 _DISCRIMINATOR = """\
 type: UNetDiscriminatorSN
 num_in_ch: 3
-num_feat: 64
+num_feat: {features}
 skip_connection: true"""
 
 _PATH = """\
@@ -94,7 +94,7 @@ def option_file(plan: Plan, root: Path, name: str, *, file: Path, has_vgg: bool)
         has_vgg: Whether the weights of the perceptual loss are there; without them that loss is left out with a hint.
     """
     wish = plan.wish
-    adversarial = wish.recipe in ("gan", "realesrgan")
+    adversarial = wish.adversarial
     parts = [
         f"# ParagonSR2 {wish.size}, x{wish.scale}, {wish.recipe}: {MEANT_FOR[wish.recipe]}.",
         f"#   paragon check -opt {file}    says what is wrong, and what the losses will do",
@@ -115,7 +115,11 @@ def option_file(plan: Plan, root: Path, name: str, *, file: Path, has_vgg: bool)
     parts += ["", "datasets:", *_indented(_datasets(plan, root), 2)]
     parts += ["", "network_g:", f"  type: paragonsr2_{wish.size}"]
     if adversarial:
-        parts += ["", "network_d:", *_indented(_DISCRIMINATOR.splitlines(), 2)]
+        parts += [
+            "",
+            "network_d:",
+            *_indented(_DISCRIMINATOR.format(features=_said(plan.discriminator_features)).splitlines(), 2),
+        ]
     parts += ["", "path:", *_indented(_PATH.splitlines(), 2)]
     parts += ["", "train:", *_indented(_train(plan, adversarial, has_vgg), 2)]
     parts += ["", "val:", f"  val_freq: {_said(plan.validate_every)}", "  save_img: true", "  metrics:"]

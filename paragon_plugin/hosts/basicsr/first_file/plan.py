@@ -45,6 +45,11 @@ class Wish:
     size: str = "tiny"
     iterations: int | None = None
 
+    @property
+    def adversarial(self) -> bool:
+        """Whether the recipe has a discriminator."""
+        return self.recipe in ("gan", "realesrgan")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -67,6 +72,7 @@ class Plan:
     validate_every: Choice
     save_every: Choice
     adversarial_from: Choice
+    discriminator_features: Choice
 
 
 def make_plan(photos: Sequence[Photograph], machine: Machine, wish: Wish) -> Plan:
@@ -115,6 +121,9 @@ def make_plan(photos: Sequence[Photograph], machine: Machine, wish: Wish) -> Pla
         validate_every=Choice(checks, "ten validations in the run"),
         save_every=Choice(checks, "a checkpoint beside each validation"),
         adversarial_from=Choice(start, "the network first learns to be faithful, for three tenths of the run"),
+        discriminator_features=Choice(
+            64 if machine.gpu_gb else 32, "as published" if machine.gpu_gb else "half of what is published: no GPU"
+        ),
     )
 
 
@@ -129,7 +138,7 @@ def _usable(photos: Sequence[Photograph], least: int) -> tuple[list[Photograph],
 
 
 def _patch(training: Sequence[Photograph], machine: Machine, wish: Wish) -> Choice:
-    wanted = 64 if machine.gpu_gb else 48
+    wanted = 64 if machine.gpu_gb else 32 if wish.adversarial else 48
     smallest = min(min(photo.width, photo.height) for photo in training)
     # The host cuts 400 pixels out of an HR image before Real-ESRGAN's degradations.
     most = min(smallest, 400) if wish.recipe == "realesrgan" else smallest
@@ -142,8 +151,8 @@ def _patch(training: Sequence[Photograph], machine: Machine, wish: Wish) -> Choi
 
 def _batch(machine: Machine, wish: Wish) -> Choice:
     if machine.gpu_gb is None:
-        return Choice(8, "without a GPU")
-    batch, need = 16, CARD_GB[wish.size] * (1.5 if wish.recipe in ("gan", "realesrgan") else 1)
+        return Choice(4, "a discriminator and no GPU") if wish.adversarial else Choice(8, "without a GPU")
+    batch, need = 16, CARD_GB[wish.size] * (1.5 if wish.adversarial else 1)
     while batch > 2 and machine.gpu_gb * 16 < need * batch:
         batch //= 2
     return Choice(batch, f"{wish.size} on {machine.gpu_gb:.0f} GB; halve it if memory runs out")
