@@ -27,6 +27,7 @@ WINGS: dict[str, set[str]] = {
     "recipe": {"options"},
     "models": {"options", "recipe"},
     "data": set(),
+    "first_file": {"data"},
     "checks": {"options", "recipe", "data"},
     "run": {"options", "recipe", "models", "checks", "stock_run"},
     "stock_run": {"options"},

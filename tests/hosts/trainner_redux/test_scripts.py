@@ -149,6 +149,7 @@ def test_a_linked_run_is_killed_resumed_and_reported(
     assert main(["report", "run"]) == 0
     page = (site / "experiments/run/report.html").read_text()
     assert "l_g_mssim" in page
+    assert "models/net_g_ema_latest.safetensors" in page
     assert "calibrated" in page
     if network["type"] == "paragonsr2_nano":
         weights = site / "experiments/run/models/net_g_ema_latest.safetensors"

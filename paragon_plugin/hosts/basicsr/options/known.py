@@ -175,14 +175,12 @@ TRAIN_DATASET: dict[str, Kind] = {
 }
 
 _BLUR = ("blur_kernel_size", "kernel_list", "kernel_prob", "blur_sigma", "betag_range", "betap_range", "sinc_prob")
+_DEGRADATIONS = (*(f"{key}{n}" for n in ("", "2") for key in _BLUR), "final_sinc_prob", "use_hflip", "use_rot")
 NEEDED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("PairedImageDataset", "RealESRGANPairedDataset"), ("dataroot_gt", "dataroot_lq", "io_backend")),
     "SingleImageDataset": ("dataroot_lq", "io_backend"),
-    "RealESRGANDataset": (
-        *("dataroot_gt", "io_backend"),
-        *(f"{key}{n}" for n in ("", "2") for key in _BLUR),
-        *("final_sinc_prob", "use_hflip", "use_rot"),
-    ),
+    "RealESRGANDataset": ("dataroot_gt", "io_backend", *_DEGRADATIONS),
+    "HRDegradationDataset": ("dataroot_gt", *_DEGRADATIONS),
 }
 """Options that the host's datasets cannot do without, by type."""
 NEEDED_TO_TRAIN: dict[str, tuple[str, ...]] = dict.fromkeys(
