@@ -28,6 +28,9 @@ ROOT = Path(__file__).resolve().parents[3]
 WITHOUT_GPU = Path(__file__).with_name("without_gpu.py")
 LAUNCHER = ("-m", "paragon_plugin.hosts.trainner_redux")
 
+THEIRS = {"type": "span_s", "feature_channels": 8}
+"""One of redux's own networks."""
+
 Script = Callable[..., subprocess.Popen[bytes]]
 Done = Callable[..., str]
 
@@ -118,9 +121,7 @@ def weights_at(site: Path, iteration: int, name: str = "run") -> dict[str, float
     return {tag: value for tag, value in found[-1]["values"].items() if tag.startswith("loss_weights/")}
 
 
-@pytest.mark.parametrize(
-    "network", [{"type": "paragonsr2_nano"}, {"type": "span_s", "feature_channels": 8}], ids=["ours", "theirs"]
-)
+@pytest.mark.parametrize("network", [{"type": "paragonsr2_nano"}, THEIRS], ids=["ours", "theirs"])
 def test_a_linked_run_is_killed_resumed_and_reported(
     network: dict[str, Any], site: Path, script: Script, done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,9 +160,10 @@ def test_a_linked_run_is_killed_resumed_and_reported(
 
 @pytest.mark.parametrize("block", [..., {"enabled": False}, {"enabled": True, "observe": True}])
 def test_weights_are_those_of_an_unlinked_checkout(block: Any, site: Path, script: Script, done: Done) -> None:
-    done(script("train.py", "-opt", write(site, "plain", train__total_iter=20, train__dynamic_loss_scheduling=...)))
+    changes = {"train__total_iter": 20, "network_g": THEIRS}
+    done(script("train.py", "-opt", write(site, "plain", **changes, train__dynamic_loss_scheduling=...)))
     assert main(["redux", "link", str(site)]) == 0
-    done(script("train.py", "-opt", write(site, train__total_iter=20, train__dynamic_loss_scheduling=block)))
+    done(script("train.py", "-opt", write(site, **changes, train__dynamic_loss_scheduling=block)))
     plain, ours = (
         load_file(site / f"experiments/{name}/models/net_g_ema_latest.safetensors") for name in ("plain", "run")
     )
@@ -203,7 +205,7 @@ def test_disabled_redux_knows_nothing_of_the_block(site: Path, script: Script, d
     assert main(["redux", "link", str(site)]) == 0
     told = done(script("train.py", "-opt", write(site), PARAGON_DISABLE="1"), status=1)
     assert "unknown field `dynamic_loss_scheduling`" in told
-    done(script("train.py", "-opt", write(site, network_g={"type": "span_s", "feature_channels": 8},
+    done(script("train.py", "-opt", write(site, network_g=THEIRS,
                                           train__dynamic_loss_scheduling=...), PARAGON_DISABLE="1"))  # fmt: skip
 
 
