@@ -115,6 +115,14 @@ def lines(site: Path, name: str = "run") -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
+def wait_for(site: Path, iteration: int, process: subprocess.Popen[bytes], name: str = "run") -> None:
+    """Until a run has recorded an iteration."""
+    for _ in range(3000):
+        if any(line["iteration"] >= iteration for line in lines(site, name)) or process.poll() is not None:
+            return
+        time.sleep(0.1)
+
+
 def weights_at(site: Path, iteration: int, name: str = "run") -> dict[str, float]:
     """Weights of the losses, as the record has them."""
     found = [line for line in lines(site, name) if (line["kind"], line["iteration"]) == ("scalars", iteration)]
@@ -128,10 +136,7 @@ def test_a_linked_run_is_killed_resumed_and_reported(
     assert main(["redux", "link", str(site)]) == 0
     file = write(site, **GAN, network_g=network)
     killed = script("train.py", "-opt", file)
-    for _ in range(3000):
-        if any(line["iteration"] >= 25 for line in lines(site)) or killed.poll() is not None:
-            break
-        time.sleep(0.1)
+    wait_for(site, 25, killed)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     before = weights_at(site, 20)
@@ -156,6 +161,22 @@ def test_a_linked_run_is_killed_resumed_and_reported(
         weights = site / "experiments/run/models/net_g_ema_latest.safetensors"
         assert main(["upscale", str(site / "datasets/val/lr/0.png"), "-m", str(weights), "-o", "large.png"]) == 0
         assert Image.open("large.png").size == (96, 96)
+
+
+def test_an_interrupted_run_is_stopped_and_one_with_an_error_failed(site: Path, script: Script, done: Done) -> None:
+    file = write(site, train__total_iter=1000)
+    running = script(*LAUNCHER, "train.py", "-opt", file)
+    wait_for(site, 3, running)
+    running.send_signal(signal.SIGINT)
+    done(running)
+    assert lines(site)[-1]["kind"] == "stopped"
+    failing = script(*LAUNCHER, "train.py", "-opt", write(site, "broken", train__total_iter=1000))
+    wait_for(site, 3, failing, "broken")
+    shutil.rmtree(site / "datasets/train")
+    done(failing)
+    last = lines(site, "broken")[-1]
+    assert last["kind"] == "failed"
+    assert "datasets/train" in last["reason"]
 
 
 @pytest.mark.parametrize("block", [..., {"enabled": False}, {"enabled": True, "observe": True}])
