@@ -81,7 +81,9 @@ def _upscale_all(
         try:
             picture = read_picture(source)
             check_writable_as(target, picture)
-            settings = Settings(device, tile, half=device.type == "cuda" and not args.full)
+            settings = Settings(
+                device, tile, half=device.type == "cuda" and not args.full and getattr(net, "supports_half", True)
+            )
             title = f"{number}/{len(jobs)} {source.name}" if len(jobs) > 1 else source.name
             total = passes(net, picture, settings)
             with tqdm(total=total, desc=title, disable=not on_a_terminal(), ncols=80, leave=False) as bar:
