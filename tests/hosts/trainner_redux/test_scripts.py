@@ -204,7 +204,7 @@ def test_the_launcher_needs_no_file(site: Path, script: Script, done: Done) -> N
     assert len(list((site / "results/tested/visualization").rglob("*.png"))) == 2
 
 
-def test_two_processes_train_alike(site: Path, script: Script, done: Done) -> None:
+def test_two_processes_train_and_the_first_keeps_the_record(site: Path, script: Script, done: Done) -> None:
     assert main(["redux", "link", str(site)]) == 0
     file = write(site, **GAN, datasets__train__batch_size_per_gpu=2)
     done(script("train.py", "--launcher", "pytorch", "-opt", file, ranks=2))
