@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ops.magic_kernel import SCALES
-from .paragonsr2 import SIZES, build_paragonsr2
+from .paragonsr2 import SIZES, build_paragonsr2, refuse_version_0_1
 from .released import TIERS, build_released
 
 Shapes = dict[str, tuple[int, ...]]
@@ -48,12 +48,14 @@ def detect(state_dict: Mapping[str, Tensor]) -> Detected:
         state_dict: Names and tensors of the network itself, without a prefix or a surrounding `params`.
 
     Raises:
-        ValueError: The checkpoint fits none of our networks. The message says what was found.
+        ValueError: The checkpoint fits none of our networks, or is of a size as in version 0.1. The message says what
+            was found.
     """
     shapes = {str(key): tuple(getattr(value, "shape", ())) for key, value in state_dict.items()}
     first = shapes.get("conv_in.weight", ())
     if len(first) != 4 or "conv_out.weight" not in shapes or not any(key.startswith("body.") for key in shapes):
         raise ValueError(f"not a ParagonSR2 checkpoint: expected conv_in, body and conv_out, saw {_names(shapes)}")
+    refuse_version_0_1(shapes)
     return _detect_tier(shapes) if "up.0.weight" in shapes else _detect_size(shapes)
 
 
