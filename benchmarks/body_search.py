@@ -1,4 +1,4 @@
-"""Which body for the networks: candidates of dense convolutions on the Magic Kernel base, trained with one small budget.
+"""Which body for the networks: dense convolutions on the Magic Kernel base, trained with one small budget.
 
     python benchmarks/body_search.py --data DATA --json FILE --bodies 16x1x3 16x1x3,act=silu [--rates 4e-3 8e-3]
 
