@@ -13,9 +13,9 @@ photographs, which are used for nothing else. The best is used for all other run
 A network that ends less than `MARGIN` above bicubic did not train under this budget. It is shown as that, and neither
 beats nor is beaten by another.
 
-Times are for a 128 x 128 input on one thread, in PyTorch and in onnxruntime, all networks in turn, round after round, of
-the process's own CPU clock. A network's time is its median, a ratio of two the median over rounds. Every network has the
-form in which it is used, its branches folded.
+Times are for a 128 x 128 input on one thread, in PyTorch and in onnxruntime, all networks in turn, round after round,
+by the process's own CPU clock. A network's time is its median, a ratio of two the median over rounds. Every network has
+the form in which it is used, its branches folded.
 """
 
 from __future__ import annotations

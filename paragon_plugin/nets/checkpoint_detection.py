@@ -31,8 +31,8 @@ class Detected:
 def detect(state_dict: Mapping[str, Tensor]) -> Detected:
     """Recognise the eight sizes and the four released tiers.
 
-    The width and the kinds of layers show which network it is. This network is then built without memory and compared
-    with the checkpoint tensor by tensor. So the result always loads strictly.
+    The width, the number of groups and the kinds of layers show which network it is. This network is then built without
+    memory and compared with the checkpoint tensor by tensor. So the result always loads strictly.
 
     Some options do not show in the tensors. They are left out of the result, and building then takes their defaults. A
     checkpoint that was trained with a different value needs that value given again, else its image changes:
@@ -60,7 +60,10 @@ def detect(state_dict: Mapping[str, Tensor]) -> Detected:
 
 
 def _detect_size(shapes: Shapes) -> Detected:
-    channels, name = _by_width({row.features: name for name, row in SIZES.items()}, shapes, "size")
+    groups = len({key.split(".")[1] for key in shapes if key.startswith("body.")})
+    # Of two sizes with the same width, the one with the nearer number of groups.
+    ordered = sorted(SIZES.items(), key=lambda item: -abs(item[1].groups - groups))
+    channels, name = _by_width({row.features: name for name, row in ordered}, shapes, "size")
     options = {
         "in_chans": channels,
         "use_attention": any(".attention." in key for key in shapes),
