@@ -1,10 +1,10 @@
 """Which body for the networks: dense convolutions on the Magic Kernel base, trained with one small budget.
 
-    python benchmarks/body_search.py --data DATA --json FILE --bodies 16x1x3 16x1x3,act=silu [--rates 4e-3 8e-3]
+    python benchmarks/body_search.py --data DATA --json FILE --queue QUEUE
 
-x2, the budget of `architectures.py`. A body `CxGxN` has C features and G residual groups of N 3x3 convolutions; what
-follows the comma is an option of `Body`. Runs found in the JSON are not repeated. `--bodies -` reads lines
-`body rates seeds iterations` from a file that may grow meanwhile (`--queue`).
+x2, the budget of `architectures.py`. Each line of QUEUE is `body rate,rate seed,seed iterations`. A body `CxGxN` has C
+features and G residual groups of N 3x3 convolutions; what follows a comma is an option of `Body`. Runs found in the
+JSON are not repeated.
 """
 
 from __future__ import annotations
@@ -41,7 +41,15 @@ class Branched(nn.Module):
 
 
 class Body(nn.Module):
-    """The candidate; options are text."""
+    """A candidate. Options, as `name=value`:
+
+    act: leaky (slope 0.1), leaky2 (0.2), relu, prelu, silu, gelu, hswish or mish.
+    skip: `group`, activation before each convolution of a group; `post`, activation between two, as in the networks;
+        `none`; `concat`, the first features beside the last.
+    form: plain; `branched`, 3x3 + 1x1 + identity, folded; `gate`, SPAN's product with a centred sigmoid.
+    init: torch or he. gain: first factor of the detail. gamma: 1, or `depth` for a learnt scale of each group.
+    last: 1 for an activation before the last convolution, else 0.
+    """
 
     def __init__(self, spec: str) -> None:
         super().__init__()
@@ -61,15 +69,15 @@ class Body(nn.Module):
         self.base = MagicKernelSharp2021Upsample(SCALE, 1.2)
         self.conv_in = nn.Conv2d(3, channels, 3, padding=1)
         make = Branched if o["form"] == "branched" else (lambda c: nn.Conv2d(c, c, 3, padding=1))
-        self.groups = nn.ModuleList(nn.ModuleList(make(channels) for _ in range(convs)) for _ in range(groups))
+        self.groups = nn.ModuleList(nn.Sequential(*(make(channels) for _ in range(convs))) for _ in range(groups))
         wide = 2 * channels if o["skip"] == "concat" else channels
         self.conv_out = nn.Conv2d(wide, 3 * SCALE**2, 3, padding=1)
         for p in self.conv_out.parameters():
             nn.init.zeros_(p)
         if o["init"] == "he":
-            for group in self.groups:
-                for conv in group:
-                    nn.init.kaiming_normal_(conv.weight, a=0.1)
+            for name, parameter in self.groups.named_parameters():
+                if name.endswith("weight"):
+                    nn.init.kaiming_normal_(parameter, a=0.1)
         self.gain = nn.Parameter(torch.tensor(float(o["gain"])))
         gamma = groups**-0.5 if o["gamma"] == "depth" else float(o["gamma"])
         self.scales = nn.ParameterList(nn.Parameter(torch.full((channels, 1, 1), gamma)) for _ in range(groups))
@@ -102,7 +110,7 @@ class Body(nn.Module):
         first, index, o = y, 0, self.o
         for scale, group in zip(self.scales, self.groups, strict=True):
             skip = y
-            for number, conv in enumerate(group):
+            for number, conv in enumerate(group.children()):
                 # pre: activation before each convolution. post: after each one but the last of the group.
                 if o["skip"] != "post" or number:
                     y = self.act(y, index)
@@ -119,7 +127,7 @@ class Body(nn.Module):
         return base + self.gain * F.pixel_shuffle(self.conv_out(y), SCALE)
 
 
-def run(spec: str, rate: float, seed: int, iterations: int, images: Images) -> dict[str, Any]:
+def run(images: Images, spec: str, rate: float, seed: int, iterations: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     net = Body(spec)
     start = time.process_time()
@@ -136,8 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=data_folder, required=True)
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--queue", type=Path, required=True, help="lines: body rate,rate seeds iterations")
-    parser.add_argument("--forever", action="store_true", help="wait for more lines")
+    parser.add_argument("--queue", type=Path, required=True, help="read again after each run")
     args = parser.parse_args()
     paragon_plugin.install()
     torch.set_num_threads(1)
@@ -154,11 +161,8 @@ def main() -> None:
                 todo += [(spec, float(rate), int(seed), int(iterations)) for rate in rates.split(",")]
         todo = [key for key in todo if key not in done]
         if not todo:
-            if not args.forever:
-                return
-            time.sleep(3)
-            continue
-        runs.append(run(*todo[0], images))
+            return
+        runs.append(run(images, *todo[0]))
         print(runs[-1], flush=True)
         with atomic_file(args.json) as out:
             out.write((json.dumps(runs, indent=1) + "\n").encode())

@@ -58,6 +58,8 @@ def sub_pixel(x: Tensor, scale: int) -> Tensor:
     scale: in ONNX it is one node. Source: Shi et al., "Real-Time Single Image and Video Super-Resolution Using an
     Efficient Sub-Pixel Convolutional Neural Network", 2016.
     """
+    if scale == 1:
+        return x
     if scale != 2 or torch.compiler.is_compiling():
         return F.pixel_shuffle(x, scale)
     batch, channels, height, width = x.shape

@@ -41,10 +41,10 @@ PLAIN = {"Conv", "LeakyRelu", "Add", "Pad", "DepthToSpace", "Cast"}
 @pytest.mark.parametrize(
     ("variant", "scale", "options", "most"),
     [
-        ("nano", 2, {}, 16),
-        ("tiny", 4, {}, 20),
-        ("micro", 1, {}, 24),
-        ("nano", 3, {"use_learnable_magic_kernel": True}, 16),
+        ("nano", 2, {}, 14),
+        ("tiny", 4, {}, 14),
+        ("micro", 1, {}, 15),
+        ("nano", 3, {"use_learnable_magic_kernel": True}, 14),
     ],
 )
 def test_the_graph_is_a_chain_of_convolutions(
@@ -63,7 +63,7 @@ def test_the_graph_is_a_chain_of_convolutions(
         nodes = [node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node]
         assert set(nodes) <= PLAIN, nodes
         assert nodes.count("DepthToSpace") == (scale > 1)
-        assert len(nodes) <= most, nodes
+        assert len(nodes) - nodes.count("Cast") <= most, nodes
 
 
 def test_nano(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
