@@ -69,7 +69,7 @@ class Body(nn.Module):
         self.base = MagicKernelSharp2021Upsample(SCALE, 1.2)
         self.conv_in = nn.Conv2d(3, channels, 3, padding=1)
         make = Branched if o["form"] == "branched" else (lambda c: nn.Conv2d(c, c, 3, padding=1))
-        self.groups = nn.ModuleList(nn.Sequential(*(make(channels) for _ in range(convs))) for _ in range(groups))
+        self.groups = nn.ModuleList(nn.ModuleList(make(channels) for _ in range(convs)) for _ in range(groups))
         wide = 2 * channels if o["skip"] == "concat" else channels
         self.conv_out = nn.Conv2d(wide, 3 * SCALE**2, 3, padding=1)
         for p in self.conv_out.parameters():
@@ -152,7 +152,7 @@ def main() -> None:
     images = read_images(args.data, None)
     while True:
         done = {(r["body"], r["rate"], r["seed"], r["iterations"]) for r in runs}
-        todo = []
+        todo: list[tuple[str, float, int, int]] = []
         for line in args.queue.read_text().splitlines():
             if not line.strip() or line.startswith("#"):
                 continue
