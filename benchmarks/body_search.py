@@ -108,7 +108,7 @@ class Body(nn.Module):
         base = self.base(x)
         y = self.conv_in(x.contiguous(memory_format=torch.channels_last))
         first, index, o = y, 0, self.o
-        for scale, group in zip(self.scales, self.groups, strict=True):
+        for scale, group in zip(self.scales, self.groups.children(), strict=True):
             skip = y
             for number, conv in enumerate(group.children()):
                 # pre: activation before each convolution. post: after each one but the last of the group.

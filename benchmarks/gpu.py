@@ -5,8 +5,8 @@
 x2. Times of our sizes and of the rivals of `architectures.py` as they are used, in float32, fp16 and bf16, channels
 last, optionally compiled: milliseconds per frame whose output is 1280 x 720, 1920 x 1080 or 3840 x 2160, the median
 over rounds in which all take turns. A network that runs out of memory, or cannot be compiled, is said to. Then the time
-of a training step with the scheduler over that of the plain loop, with and without mixed precision, and how many reads of
-the device the scheduler adds to a step.
+of a training step with the scheduler over that of the plain loop, with and without mixed precision, and how many reads
+of the device the scheduler adds to a step.
 
 `--device cpu --short` shows in a minute or two that it works; its numbers say nothing.
 """
