@@ -58,7 +58,7 @@ def frame_times(
     calls: dict[str, Callable[[], Any]] = {}
     found: dict[str, float | str] = {}
     for name in names:
-        net = deployed(BUILDERS[name]()).to(device, dtype, memory_format=torch.channels_last)
+        net = deployed(BUILDERS[name]()).to(device, dtype).to(memory_format=torch.channels_last)  # pyright: ignore
         calls[name] = partial(torch.compile(net) if compiled else net, x)
     record: dict[str, list[float]] = {name: [] for name in names}
     with torch.inference_mode():
