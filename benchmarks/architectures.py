@@ -268,6 +268,16 @@ def summarise(results: dict[str, Any], iterations: int) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row.get("eager", 0.0))
 
 
+def plotted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The trained and timed rows, with `ms` in eager mode and whether they are on the Pareto front of Set14."""
+    rows = [row | {"ms": row["eager"]} for row in rows if row["trained"] and "eager" in row]
+    for row in rows:
+        row["on_front"] = not any(
+            other is not row and other["ms"] <= row["ms"] and other["set14_psnr"] >= row["set14_psnr"] for other in rows
+        )
+    return rows
+
+
 def nearest_rivals(results: dict[str, Any], rows: list[dict[str, Any]], runtime: str) -> list[dict[str, Any]]:
     """For each of ours, the best trained rival in at most its time, and the lead on Set14 and the Kodak crops in dB."""
     times = results["times_ms"].get(runtime, {})
@@ -291,6 +301,9 @@ def nearest_rivals(results: dict[str, Any], rows: list[dict[str, Any]], runtime:
 
 
 def print_tables(results: dict[str, Any]) -> None:
+    if not results["runs"]:
+        print("nothing is trained yet")
+        return
     for iterations in (SHORT, LONG):
         rows = summarise(results, iterations)
         print(
@@ -355,8 +368,8 @@ def main() -> None:
         results["times_ms"] = timings([*FAST, *SLOW], args.rounds)
         write()
     print_tables(results)
-    if args.plot:
-        rows = [row for row in summarise(results, LONG) or summarise(results, SHORT) if row["trained"]]
+    if args.plot and results["runs"]:
+        rows = plotted(summarise(results, LONG) or summarise(results, SHORT))
         args.plot.parent.mkdir(parents=True, exist_ok=True)
         args.plot.write_bytes(draw_scatter(rows).png())
 

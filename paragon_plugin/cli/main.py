@@ -38,9 +38,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="paragon", description="Train and use super-resolution networks.")
     parser.add_argument("--version", action="version", version=f"paragon-plugin {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    from . import check, export, init, redux, report, test, train, upscale
+    from . import check, export, init, redux, report, runs, test, train, upscale
 
-    for command in (init, train, check, test, upscale, export, report, redux):
+    for command in (init, train, check, test, upscale, export, report, runs, redux):
         command.add_parser(commands)
     args = parser.parse_args(arguments)
     args.command_line = ["paragon", *(sys.argv[1:] if arguments is None else arguments)]
