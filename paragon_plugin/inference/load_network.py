@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..nets.checkpoint_detection import detect
-from ..nets.paragonsr2 import SIZES, build_paragonsr2
+from ..nets.paragonsr2 import SIZES, build_paragonsr2, refuse_version_0_1
 from ..nets.released import build_released
 from ..nets.tiers import TIERS
 from ..resilience.checkpoints import CheckpointError, network_weights, read_checkpoint, read_metadata
@@ -50,6 +50,10 @@ def load_network(path: str | Path, param_key: str | None = "params_ema") -> Load
     checkpoint = read_checkpoint(path)
     weights = network_weights(checkpoint, path, param_key)
     metadata = read_metadata(checkpoint, path)
+    try:
+        refuse_version_0_1(weights)
+    except ValueError as error:
+        raise CheckpointError(path, str(error)) from error
     try:
         if metadata is None:
             found = detect(weights)

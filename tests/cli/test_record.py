@@ -55,7 +55,7 @@ def test_says_what_the_run_was(finished: Path) -> None:
     assert head["scheduling"]["max_weight"] == 12345
     assert head["target"] == "auto"
     assert head["losses"][0] == {"name": "l1_loss", "role": "pixel", "weight": 1.0}
-    assert head["network"] == {"type": "paragonsr2_nano", "parameters": 4921}
+    assert head["network"] == {"type": "paragonsr2_nano", "parameters": 9149}
     assert {"name": "max_weight", "value": 12345.0, "provenance": "set by the user"} in head["parameters"]
     assert head["health"] is None
     assert set(head["versions"]) >= {"paragon_plugin", "python", "torch"}

@@ -145,7 +145,7 @@ def test_metadata_says_what_is_in_effect_and_builds_the_same_network() -> None:
     block = {"type": "paragonsr2_nano", "use_attention": True, "upsampler_alpha": 0.7}
     net = build_paragonsr2("nano", scale=3, use_attention=True, upsampler_alpha=0.7)
     metadata = network_metadata(block, net, 3)
-    assert metadata.options["detail_gain"] == 0.05  # the size's default, written out
+    assert metadata.options["detail_gain"] == 0.1  # the size's default, written out
     again = build_paragonsr2("nano", scale=3, **metadata.options)
     again.load_state_dict(net.state_dict())
     x = torch.rand(1, 3, 16, 16)

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from ....errors import OptionError, errors_under, suggestion
-from ....resilience.checkpoints import network_metadata, read_network, save_atomically
+from ....nets.paragonsr2 import refuse_version_0_1
+from ....resilience.checkpoints import CheckpointError, network_metadata, read_network, save_atomically
 from ....resilience.random_state import random_state, set_random_state
 from ....resilience.ranks import of_all_ranks
 from ....scheduling.network_size import bare, detect_size
@@ -274,6 +275,10 @@ class ParagonSRModel(SRModel):
         """
         net = self.get_bare_model(net)
         weights = read_network(load_path, param_key)
+        try:
+            refuse_version_0_1(weights)
+        except ValueError as error:
+            raise CheckpointError(load_path, str(error)) from error
         get_root_logger().info(f"Loading {net.__class__.__name__} from {load_path}, wanted key: {param_key}.")
         self._print_different_keys_loading(net, weights, strict)
         net.load_state_dict(weights, strict=strict)
