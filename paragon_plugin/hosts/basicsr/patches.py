@@ -30,6 +30,7 @@ def apply() -> None:
     _filter_any_layout()
     _safe_options()
     _resume_anywhere()
+    _rate_of_file_and_iteration()
     _distributed_without_gpu()
 
 
@@ -99,6 +100,64 @@ def _resume_anywhere() -> None:
     from .run import resume
 
     basicsr.train.load_resume_state = resume.load_resume_state
+
+
+def _rate_of_file_and_iteration() -> None:
+    """BasicSR multiplies the learning rate that it finds, over a warm-up that writes it, and resumes the saved schedule.
+
+    So warm-up with MultiStepLR never reaches the full rate, and a milestone that was moved behind the place of a resume
+    never acts. A model with schedulers of its own keeps them. May go when the host's schedulers have a closed form.
+    """
+    from collections.abc import Mapping
+
+    from basicsr.models.base_model import BaseModel
+    from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
+
+    from .options.learning_rate import rate_at
+
+    update, resume = BaseModel.update_learning_rate, BaseModel.resume_training
+    if getattr(update, "_paragon", False):
+        return
+
+    def schedule_of(scheduler: Any) -> tuple[str, dict[str, Any]] | None:
+        """Its name in the option file and its options; None where it is none of the host's."""
+        if type(scheduler) is MultiStepRestartLR:
+            milestones: Any = scheduler.milestones  # counted
+            options = {"milestones": list(milestones.elements())}
+            options |= {key: getattr(scheduler, key) for key in ("gamma", "restarts", "restart_weights")}
+            return "MultiStepLR", options
+        if type(scheduler) is CosineAnnealingRestartLR:
+            keys = ("periods", "restart_weights", "eta_min")
+            return "CosineAnnealingRestartLR", {key: getattr(scheduler, key) for key in keys}
+        return None
+
+    @functools.wraps(update)
+    def update_learning_rate(self: Any, current_iter: int, warmup_iter: int = -1) -> None:
+        schedules = [schedule_of(scheduler) for scheduler in self.schedulers]
+        if not schedules or None in schedules:
+            update(self, current_iter, warmup_iter)
+            return
+        for scheduler, schedule in zip(self.schedulers, schedules, strict=True):
+            for group in scheduler.optimizer.param_groups:
+                group["lr"] = rate_at(group["initial_lr"], current_iter, warmup_iter, *schedule)
+            scheduler.last_epoch = current_iter - 1
+            scheduler._last_lr = [group["lr"] for group in scheduler.optimizer.param_groups]
+
+    @functools.wraps(resume)
+    def resume_training(self: Any, resume_state: Mapping[str, Any]) -> None:
+        if None not in [schedule_of(scheduler) for scheduler in self.schedulers]:
+            resume_state = {**resume_state, "schedulers": [scheduler.state_dict() for scheduler in self.schedulers]}
+        rates = [
+            [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups] for optimizer in self.optimizers
+        ]
+        resume(self, resume_state)
+        for optimizer, full in zip(self.optimizers, rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, full, strict=True):
+                group["initial_lr"] = rate
+
+    update_learning_rate._paragon = True  # type: ignore[attr-defined]
+    BaseModel.update_learning_rate = update_learning_rate
+    BaseModel.resume_training = resume_training
 
 
 def _distributed_without_gpu() -> None:

@@ -105,7 +105,7 @@ def check(file: Path) -> tuple[int, list[str]]:
         status = main(["check", "-opt", file.name])
     lines = (out.getvalue() + err.getvalue()).splitlines()
     assert "Traceback" not in "".join(lines)
-    return status, [line for line in lines if not line.startswith((" ", "Loss", "Each", "Without"))]
+    return status, [line for line in lines if not line.startswith((" ", "Learning", "Loss", "Each", "Without"))]
 
 
 class StartedError(Exception):

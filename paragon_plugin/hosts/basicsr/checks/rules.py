@@ -21,6 +21,7 @@ from ..options.optimizers import optimizers
 from ..options.problems import FirstProblem, Problems
 from ..options.scheduling_block import BLOCK, scheduling_of
 from ..options.step import parse_step_options
+from .learning_rate import check_what_cannot_act
 from .registered import check_known, check_network, model_class, scheduled_model_class
 from .unknown_options import check_unknown_options
 
@@ -276,6 +277,7 @@ CHECKS: tuple[Check, ...] = (
     _validation,
     _optimizers,
     _learning_rate,
+    check_what_cannot_act,
     _pretrained,
     check_unknown_options,
     _schedule,

@@ -29,7 +29,7 @@ from ..recipe.step_inputs import StepInputs
 from .learnable_kernel_training import KernelLearningRate, check_resumed_groups, kernel_log, parse_lr_factor
 from .optimizer_step import OptimizerStep
 from .rehearsal import rehearse_losses
-from .resumed_optimizers import check_resumed_optimizers, resumed_schedule
+from .resumed_optimizers import check_resumed_optimizers
 from .scheduled_losses import ScheduledLosses
 
 
@@ -353,8 +353,7 @@ class ParagonSRModel(SRModel):
         """Go on from a state of `save_training_state` or of the host; its networks have been loaded."""
         check_resumed_optimizers(self.optimizers, resume_state)
         check_resumed_groups(self.optimizer_g, resume_state["optimizers"])
-        schedules = [resumed_schedule(*pair) for pair in zip(self.schedulers, resume_state["schedulers"], strict=True)]
-        super().resume_training({**resume_state, "schedulers": schedules})
+        super().resume_training(resume_state)
         self.losses.load_state_dict(resume_state.get("losses", {}), resume_state["iter"])
         self._log_before = dict(resume_state.get("log", {}))
         for step, state in zip(self._optimizer_steps(), resume_state.get("scalers", []), strict=False):

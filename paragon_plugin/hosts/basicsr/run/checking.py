@@ -19,6 +19,7 @@ from ....errors import OptionError
 from ....resilience.fault_tolerant_dataset import FaultTolerantDataset
 from ..checks.effective_schedule import effective_schedule
 from ..checks.host_refusals import host_refusals
+from ..checks.learning_rate import learning_rate_lines
 from ..checks.registered import build_alone, scheduled_model_class
 from ..checks.rehearsal import check_batch_fits, rehearse
 from ..checks.rules import check_training_options
@@ -122,7 +123,7 @@ def _schedule(options: Options, recipe: list[Any], problems: Problems) -> list[s
         network = build_alone("network_g", options["network_g"])
     except OptionError:
         return []  # told of
-    return effective_schedule(options, recipe, network, problems)
+    return [*learning_rate_lines(options), *effective_schedule(options, recipe, network, problems)]
 
 
 def _try_run(options: Options, problems: Problems) -> None:
