@@ -103,7 +103,7 @@ def _resume_anywhere() -> None:
 
 
 def _rate_of_file_and_iteration() -> None:
-    """BasicSR multiplies the learning rate that it finds, over a warm-up that writes it, and resumes the saved schedule.
+    """BasicSR multiplies the rate that it finds, over a warm-up that writes it, and resumes the saved schedule.
 
     So warm-up with MultiStepLR never reaches the full rate, and a milestone that was moved behind the place of a resume
     never acts. A model with schedulers of its own keeps them. May go when the host's schedulers have a closed form.

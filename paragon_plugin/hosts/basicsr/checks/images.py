@@ -164,18 +164,24 @@ def _size(file: Path, findings: _Findings) -> tuple[int, int] | None:
     problem = image_damage(file)
     if problem is None:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # large images are what is trained on
-                with Image.open(file) as image:
-                    # OpenCV turns a picture as its EXIF block says.
-                    turned = "exif" in image.info and image.getexif().get(ORIENTATION, 1) >= 5
-                    return (image.height, image.width) if turned else image.size
-        except Image.DecompressionBombError:
-            return None
+            return image_size(file)
         except Exception as error:  # Pillow raises nearly anything on what is no image
             problem = f"cannot be read as an image ({type(error).__name__})"
     findings.unreadable.append(f"{file} {problem}")
     return None
+
+
+def image_size(file: str | Path) -> tuple[int, int] | None:
+    """Width and height from the header; None where Pillow holds the picture for too large."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # large images are what is trained on
+            with Image.open(file) as image:
+                # OpenCV turns a picture as its EXIF block says.
+                turned = "exif" in image.info and image.getexif().get(ORIENTATION, 1) >= 5
+                return (image.height, image.width) if turned else image.size
+    except Image.DecompressionBombError:
+        return None
 
 
 def _fits(hr: tuple[int, int], lr: tuple[int, int], scale: int, *, exactly: bool) -> bool:

@@ -29,8 +29,8 @@ def check_what_cannot_act(options: Options, problems: Problems) -> None:
     if decay and 1 / (1 - decay) > total:
         problems.warn(
             "train.ema_decay",
-            f"{decay:g} averages over {1 / (1 - decay):,.0f} iterations, total_iter is {total:,}: at the end the averaged "
-            f"network, which is validated and saved, is still {percent(decay**total)} what it was at the start",
+            f"{decay:g} averages over {1 / (1 - decay):,.0f} iterations, total_iter is {total:,}: at the end "
+            f"the averaged network, which is validated and saved, is still {percent(decay**total)} that of the start",
         )
 
 

@@ -84,6 +84,11 @@ def _datasets(options: Options, problems: Problems) -> None:
         _required(f"{path}.", dataset, _needs(dataset), problems)
         if (dataset.get("mean") is None) != (dataset.get("std") is None):
             problems.error(f"{path}.mean", "goes with std; give both or neither")
+        for n in ("", "2"):
+            kernels, chances = dataset.get(f"kernel_list{n}"), dataset.get(f"kernel_prob{n}")
+            if kernels and chances and len(kernels) != len(chances):
+                counts = f"{len(chances)}, {len(kernels)}"
+                problems.error(f"{path}.kernel_prob{n}", f"must be as many as kernel_list{n}: {counts}")
         if dataset.get("persistent_workers") and dataset.get("num_worker_per_gpu", 1 if key == "train" else 0) == 0:
             problems.error(f"{path}.persistent_workers", "needs workers: num_worker_per_gpu is 0")
     train, scale = options["datasets"].get("train"), options.get("scale")
@@ -223,6 +228,19 @@ def _schedule(options: Options, problems: Problems) -> None:
             problems.error(f"{path}{key}", f"{model_type} does not know it{use}")
 
 
+def _negative_weights(options: Options, problems: Problems) -> None:
+    """A loss that is to become larger: it is the host's right to take it, and mostly a slip."""
+    train = options["train"]
+    listed = train.get("losses") if isinstance(train.get("losses"), list) else []
+    blocks = [(f"train.losses[{i}]", block) for i, block in enumerate(listed or [])]
+    blocks += [(f"train.{key}", block) for key, block in train.items() if key.endswith("_opt")]
+    weights = [(f"{path}.loss_weight", block.get("loss_weight")) for path, block in blocks if isinstance(block, dict)]
+    weights += [(f"{BLOCK}.manual_weights.{name}", w) for name, w in scheduling_of(options).manual_weights.items()]
+    for path, weight in weights:
+        if isinstance(weight, int | float) and weight < 0:
+            problems.warn(path, f"is {weight:g}: below 0, training goes away from this loss's target")
+
+
 def _late_losses(options: Options, problems: Problems) -> None:
     """A schedule that cannot act before the run ends."""
     train = options["train"]
@@ -281,6 +299,7 @@ CHECKS: tuple[Check, ...] = (
     _pretrained,
     check_unknown_options,
     _schedule,
+    _negative_weights,
     _late_losses,
     _degradations,
     _logger,
@@ -298,6 +317,9 @@ def check_metrics(metrics: dict[str, Any], problems: Problems) -> None:
             continue
         with problems.collected():
             check_known(f"val.metrics.{name}.type", metric.get("type"), METRIC_REGISTRY)
+        if "better" in metric:
+            with problems.collected():
+                known.BETTER(f"val.metrics.{name}.better", metric["better"])
 
 
 def _of_folders(dataset: Options) -> bool:

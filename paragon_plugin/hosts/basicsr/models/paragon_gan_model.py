@@ -13,6 +13,7 @@ from ..recipe.recipe import RecipeLoss, build_recipe
 from ..recipe.step_inputs import StepInputs
 from .optimizer_step import OptimizerStep
 from .paragon_sr_model import ParagonSRModel
+from .rehearsal import refused_as, rehearse_step, require_finite, take_step, without_loss_scale
 
 
 class ParagonGANModel(ParagonSRModel):
@@ -75,6 +76,18 @@ class ParagonGANModel(ParagonSRModel):
         self.optimizer_d = self.get_optimizer(options.pop("type"), self.net_d.parameters(), **options)
         self.optimizers.append(self.optimizer_d)
 
+    def rehearse(self, batch: Mapping[str, Any]) -> None:
+        """With a step of the discriminator, however late it begins."""
+        self.net_d.requires_grad_(False)
+        with without_loss_scale(self._optimizer_steps()):
+            rehearse_step(self, batch)
+            self.net_d.requires_grad_(True)
+            self.step_d.zero_grad()
+            with refused_as("network_d"):
+                log = self._judge_batch()
+            require_finite("network_d", {name: torch.as_tensor(value) for name, value in log.items()})
+            take_step("network_d", "train.optim_d", self.net_d, self.step_d)
+
     # -- one step --------------------------------------------------------------------------------------------------
 
     def optimize_parameters(self, current_iter: int) -> None:
@@ -112,8 +125,13 @@ class ParagonGANModel(ParagonSRModel):
         return StepInputs(inputs.gt, inputs.targets, inputs.ema_output, judged)
 
     def _train_discriminator(self) -> None:
-        """Real and fake images in turn, as the host does it: each with a backward pass of its own."""
         self.step_d.zero_grad()
+        log = self._judge_batch()
+        self.step_d.step(self.net_d.parameters())
+        self.log_d = {**log}
+
+    def _judge_batch(self) -> dict[str, Tensor]:
+        """Real and fake images in turn, as the host does it: each with a backward pass of its own. Returns the log."""
         parts = self._parts()
         log: dict[str, Tensor] = {}
         for number, part in enumerate(parts, start=1):
@@ -123,8 +141,7 @@ class ParagonGANModel(ParagonSRModel):
                 judge = self._judge_relativistic if self.adversarial.call.relativistic else self._judge
                 for name, value in judge(real, judged, len(parts)).items():
                     log[name] = log[name] + value / len(parts) if name in log else value / len(parts)
-        self.step_d.step(self.net_d.parameters())
-        self.log_d = {**log}
+        return log
 
     def _judge(self, real: Tensor, fake: Tensor, parts: int) -> dict[str, Tensor]:
         criterion = self.adversarial.criterion

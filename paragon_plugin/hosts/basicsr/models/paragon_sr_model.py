@@ -28,7 +28,7 @@ from ..recipe.recipe import RecipeLoss, build_recipe
 from ..recipe.step_inputs import StepInputs
 from .learnable_kernel_training import KernelLearningRate, check_resumed_groups, kernel_log, parse_lr_factor
 from .optimizer_step import OptimizerStep
-from .rehearsal import rehearse_losses
+from .rehearsal import rehearse_step, without_loss_scale
 from .resumed_optimizers import check_resumed_optimizers
 from .scheduled_losses import ScheduledLosses
 
@@ -89,13 +89,14 @@ class ParagonSRModel(SRModel):
         """Classes whose source names the options that it reads."""
         return (cls,)
 
-    def rehearse(self, item: Mapping[str, Any], _batch_size: int) -> None:
-        """Every loss on what the network makes of an item of the training set; nothing changes.
+    def rehearse(self, batch: Mapping[str, Any]) -> None:
+        """One real optimizer step of everything on a batch of the training set; the model changes.
 
         Raises:
             OptionError: Something does not fit.
         """
-        rehearse_losses(self, item)
+        with without_loss_scale(self._optimizer_steps()):
+            rehearse_step(self, batch)
 
     def _build_companions(self) -> None:
         """The networks beside the trained one, in the host's order: each draws from the random state."""
@@ -248,10 +249,17 @@ class ParagonSRModel(SRModel):
         scale = output.shape[-1] // lq.shape[-1]
         self.output = output[..., : height * scale, : width * scale]
 
-    def nondist_validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool) -> None:
-        """As the host's; a network that is the best so far is kept as `net_g_best.pth`."""
+    def nondist_validation(self, dataloader: Any, current_iter: int | None, tb_logger: Any, save_img: bool) -> None:
+        """As the host's; a network that is the best so far is kept as `net_g_best.pth`.
+
+        Without an iteration it is a rehearsal, and nothing is kept.
+        """
         super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
-        if self.opt["is_train"] and self._is_best(dataloader.dataset.opt["name"], current_iter):
+        if (
+            self.opt["is_train"]
+            and current_iter is not None
+            and self._is_best(dataloader.dataset.opt["name"], current_iter)
+        ):
             self._save_generator("best")
 
     def _is_best(self, dataset: str, iteration: int) -> bool:

@@ -103,8 +103,8 @@ class ScheduledLosses:
             self._backward_sum(training, output, inputs)
         else:
             gradients = OutputGradients(output, self.step.loss_scale())
-            for group in _sharing_a_pass(training):
-                gradients.add(lambda y, group=group: self._evaluate(group, y, inputs))
+            for group in sharing_a_pass(training):
+                gradients.add(lambda y, group=group: self.evaluate(group, y, inputs))
             factors = self.balance.weigh(gradients, inputs.gt)
             if factors is not None:
                 gradients.backward(factors)
@@ -112,7 +112,7 @@ class ScheduledLosses:
         with torch.no_grad():
             for loss in active:
                 if not loss.trains:
-                    self._log_values(self._evaluate([loss], output.detach(), inputs))
+                    self._log_values(self.evaluate([loss], output.detach(), inputs))
 
     def ready(self) -> bool:
         """Whether to step the optimizer; see `StepBalance.ready`."""
@@ -125,12 +125,13 @@ class ScheduledLosses:
         else:
             self._overflows.note(stepped)
 
-    def _evaluate(self, losses: Sequence[RecipeLoss], output: Tensor, inputs: StepInputs) -> dict[str, Tensor]:
+    def evaluate(self, losses: Sequence[RecipeLoss], output: Tensor, inputs: StepInputs) -> dict[str, Tensor]:
+        """Values of losses on an output, by term name."""
         with self.step.autocast():
             return {name: value for loss in losses for name, value in loss(output, inputs).items()}
 
     def _backward_sum(self, losses: Sequence[RecipeLoss], output: Tensor, inputs: StepInputs) -> None:
-        values = self._evaluate(losses, output, inputs)
+        values = self.evaluate(losses, output, inputs)
         self._log_values({name: value.detach() for name, value in values.items()})
         total: Tensor | None = None
         for name, value in values.items():
@@ -186,7 +187,7 @@ class ScheduledLosses:
             self.balance.load_state_dict(state, iteration)
 
 
-def _sharing_a_pass(losses: Sequence[RecipeLoss]) -> Iterator[list[RecipeLoss]]:
+def sharing_a_pass(losses: Sequence[RecipeLoss]) -> Iterator[list[RecipeLoss]]:
     """The losses in groups that share a sub-graph: those of the discriminator together, any other alone."""
     together = [loss for loss in losses if loss.call.uses_discriminator]
     for loss in losses:
