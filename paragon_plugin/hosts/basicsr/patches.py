@@ -133,8 +133,8 @@ def _rate_of_file_and_iteration() -> None:
 
     @functools.wraps(update)
     def update_learning_rate(self: Any, current_iter: int, warmup_iter: int = -1) -> None:
-        schedules = [schedule_of(scheduler) for scheduler in self.schedulers]
-        if not schedules or None in schedules:
+        schedules = [found for scheduler in self.schedulers if (found := schedule_of(scheduler)) is not None]
+        if not schedules or len(schedules) < len(self.schedulers):
             update(self, current_iter, warmup_iter)
             return
         for scheduler, schedule in zip(self.schedulers, schedules, strict=True):

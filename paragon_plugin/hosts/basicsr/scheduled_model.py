@@ -41,6 +41,10 @@ class ScheduledModel(Protocol):
         """
         ...
 
+    def trouble(self) -> str:
+        """What is the matter with the run now, in words; empty where it is healthy."""
+        ...
+
     def set_loop_state(self, state: Mapping[str, Any]) -> None:
         """What the training loop wants to find in every training state from now on."""
         ...

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from ....errors import OptionError, shown, suggestion
-from ....resilience.checkpoints import CheckpointError, read_network
 from ..options import known
 from ..options.file import Options
 from ..options.optimizers import optimizers
@@ -196,15 +195,6 @@ def _learning_rate(options: Options, problems: Problems) -> None:
         )
 
 
-def _pretrained(options: Options, problems: Problems) -> None:
-    paths = options["path"]
-    for key in [key for key in paths if key.startswith("pretrain_network")]:
-        if paths[key] is not None:
-            with problems.collected():
-                file = Path(known.file_path(f"path.{key}", paths[key]))
-                check_pretrained(f"path.{key}", file, paths.get(key.replace("pretrain_network", "param_key"), "params"))
-
-
 def _schedule(options: Options, problems: Problems) -> None:
     """The options of a training step, and a model that would ignore them and the block."""
     train = options["train"]
@@ -296,7 +286,6 @@ CHECKS: tuple[Check, ...] = (
     _optimizers,
     _learning_rate,
     check_what_cannot_act,
-    _pretrained,
     check_unknown_options,
     _schedule,
     _negative_weights,
@@ -325,14 +314,6 @@ def check_metrics(metrics: dict[str, Any], problems: Problems) -> None:
 def _of_folders(dataset: Options) -> bool:
     """Whether it is one of the host's sets that take one folder each for HR and LR."""
     return str(dataset.get("type")).removesuffix("_basicsr") in known.NEEDED
-
-
-def check_pretrained(path: str, file: Path, param_key: str | None) -> None:
-    """A file of network weights, read without running anything in it."""
-    try:
-        read_network(file, param_key)
-    except CheckpointError as error:
-        raise OptionError(path, f"{file} {error.problem}") from error
 
 
 def check_folders(path: str, dataset: Options) -> None:

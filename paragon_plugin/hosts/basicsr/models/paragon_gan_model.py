@@ -1,5 +1,6 @@
 """ParagonGANModel and ParagonESRGANModel: a generator under the loss scheduler, and its discriminator."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,9 @@ from basicsr.archs import build_network
 from torch import Tensor
 
 from ....errors import OptionError, whole_number
+from ....resilience.ranks import any_rank
+from ....scheduling import NonFiniteLossError
+from ..options.scheduling_block import scheduling_of
 from ..recipe.discriminator_pass import DiscriminatorPass
 from ..recipe.recipe import RecipeLoss, build_recipe
 from ..recipe.step_inputs import StepInputs
@@ -50,6 +54,7 @@ class ParagonGANModel(ParagonSRModel):
         self.net_d_init_iters = whole_number("train.net_d_init_iters", train.get("net_d_init_iters", 0), 0)
         self.step_d = OptimizerStep(self.step_options, self.optimizer_d, self.device)
         self.log_d: dict[str, Tensor | float] = {}
+        self._nonfinite_d = 0
 
     def _build_recipe(self, manual_weights: Mapping[str, float]) -> list[RecipeLoss]:
         recipe = super()._build_recipe(manual_weights)
@@ -125,10 +130,30 @@ class ParagonGANModel(ParagonSRModel):
         return StepInputs(inputs.gt, inputs.targets, inputs.ema_output, judged)
 
     def _train_discriminator(self) -> None:
+        """One step of the discriminator; left out where its losses are not finite, as the generator's is.
+
+        Raises:
+            NonFiniteLossError: They were not finite for too many steps in a row.
+        """
+        averages = {b: b.clone() for name, b in self.net_d.named_buffers() if "running_" in name}
         self.step_d.zero_grad()
         log = self._judge_batch()
-        self.step_d.step(self.net_d.parameters())
         self.log_d = {**log}
+        names = ("l_d_real", "l_d_fake")
+        values: list[float] = torch.stack([log[name].float() for name in names]).tolist()
+        losses: dict[str, Tensor | float] = dict(zip(names, values, strict=True))
+        self.health.observe(losses)
+        broken = [name for name, value in zip(names, values, strict=True) if not math.isfinite(value)]
+        if any_rank(bool(broken)):
+            self.step_d.zero_grad()
+            for average, before in averages.items():
+                average.copy_(before)
+            self._nonfinite_d += 1
+            if self._nonfinite_d >= scheduling_of(self.opt).max_nonfinite_steps:
+                raise NonFiniteLossError(broken or list(losses), self._nonfinite_d)
+        else:
+            self._nonfinite_d = 0
+            self.step_d.step(self.net_d.parameters())
 
     def _judge_batch(self) -> dict[str, Tensor]:
         """Real and fake images in turn, as the host does it: each with a backward pass of its own. Returns the log."""

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ....errors import OptionError, errors_under, suggestion
 from ....resilience.checkpoints import network_metadata, read_network, save_atomically
+from ....resilience.health import Health
 from ....resilience.random_state import random_state, set_random_state
 from ....resilience.ranks import of_all_ranks
 from ....scheduling.network_size import bare, detect_size
@@ -60,6 +61,7 @@ class ParagonSRModel(SRModel):
         self.setup_optimizers()
         self.setup_schedulers()
         self.step_g = OptimizerStep(self.step_options, self.optimizer_g, self.device)
+        self.health = Health([t.name for loss in recipe for t in loss.terms if loss.compares_with_truth])
         with errors_under(BLOCK):
             self.losses = ScheduledLosses(
                 recipe,
@@ -173,7 +175,9 @@ class ParagonSRModel(SRModel):
                 outputs.append(output.detach())
                 self.losses.backward(output, self.loss_inputs(part))
         self.output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-        if not self.losses.ready():
+        ready = self.losses.ready()
+        self.health.observe(self.losses.latest())
+        if not ready:
             self.step_g.zero_grad()
             return
         self.stepped = self.step_g.step(self.net_g.parameters())
@@ -340,11 +344,17 @@ class ParagonSRModel(SRModel):
             "log": self.get_current_log(),
             "scalers": [step.state_dict() for step in self._optimizer_steps()],
             "best_metric_results": _plain_metrics(getattr(self, "best_metric_results", {})),
+            "health": {"trouble": self.trouble(), **self.health.state_dict()},
             "networks": {name: checksum for (name, at), checksum in self._checksums.items() if at == current_iter},
             "ranks": ranks,
             **self._loop_state,
         }
         save_atomically(state, f"{self.opt['path']['training_states']}/{current_iter}.state")
+
+    def trouble(self) -> str:
+        """What is the matter with the run now, in words; empty where it is healthy."""
+        names = [name for name in ("net_g", "net_g_ema", "net_d") if hasattr(self, name)]
+        return self.health.trouble({name: self.get_bare_model(getattr(self, name)) for name in names})
 
     def set_loop_state(self, state: Mapping[str, Any]) -> None:
         """What the training loop wants to find in every training state from now on."""
@@ -363,6 +373,7 @@ class ParagonSRModel(SRModel):
         check_resumed_groups(self.optimizer_g, resume_state["optimizers"])
         super().resume_training(resume_state)
         self.losses.load_state_dict(resume_state.get("losses", {}), resume_state["iter"])
+        self.health.load_state_dict(resume_state.get("health", {}))
         self._log_before = dict(resume_state.get("log", {}))
         for step, state in zip(self._optimizer_steps(), resume_state.get("scalers", []), strict=False):
             step.load_state_dict(state)

@@ -152,10 +152,14 @@ class ScheduledLosses:
             value = value if parts == 1 else value / parts
             self._values[name] = self._values[name] + value if name in self._values else value
 
-    def values(self) -> dict[str, float]:
-        """Value of each loss at the latest step, in the recipe's order. Reads the device if it must."""
+    def latest(self) -> dict[str, Tensor | float]:
+        """Value of each loss at the latest step, in the recipe's order, where it is."""
         known = self._values | (self.balance.values if self.balance is not None else {})
-        return {name: float(known[name]) for name in self.terms if name in known}
+        return {name: known[name] for name in self.terms if name in known}
+
+    def values(self) -> dict[str, float]:
+        """As `latest`, on the host. Reads the device if it must."""
+        return {name: float(value) for name, value in self.latest().items()}
 
     def log(self) -> dict[str, float]:
         """Values for the host's logger: losses, effective weights and shares."""

@@ -14,9 +14,11 @@ from ....report.results import TrainingResult
 from ....resilience.ranks import is_first_rank
 from ....scheduling.run_record import RunRecord
 from ..checks.host_refusals import host_refusals
+from ..checks.pretrained import check_all_pretrained
 from ..checks.rehearsal import check_batch_fits, rehearse
 from ..checks.rules import check_training_options
 from ..options.file import Options, load_options
+from ..options.problems import FirstProblem
 from ..options.scheduling_block import PARSED
 from ..scheduled_model import ScheduledModel
 from .loaders import TrainingData, build_data
@@ -109,6 +111,7 @@ def prepare(args: argparse.Namespace, root_path: str) -> Run | TrainingResult:
     log.logger.info(get_env_info(), extra={"file_only": True})
     log.logger.info(dict2str(in_force), extra={"file_only": True})
     state = load_resume_state(options)
+    check_all_pretrained(options, FirstProblem())
     if state and state.get("finished") and state["iter"] >= options["train"]["total_iter"]:
         log.open(None)
         return training_result(options, iteration=state["iter"], already_finished=True)

@@ -14,9 +14,10 @@ from ....resilience.model_state import model_state_kept
 from ....resilience.random_state import random_state_kept
 from ....resilience.ranks import is_first_rank
 from ..checks.host_refusals import host_refusals
+from ..checks.pretrained import check_all_pretrained
 from ..checks.registered import check_known, check_network
 from ..checks.rehearsal import rehearse_validation
-from ..checks.rules import check_folders, check_metrics, check_pretrained
+from ..checks.rules import check_folders, check_metrics
 from ..options.file import Options, load_options
 from ..options.problems import FirstProblem
 from .reference_upscalers import reference_metrics
@@ -91,7 +92,7 @@ def _check(options: Options) -> None:
     weights = options["path"].get("pretrain_network_g")
     if weights is None:
         raise OptionError("path.pretrain_network_g", "is missing; it names the checkpoint to test")
-    check_pretrained("path.pretrain_network_g", Path(weights), options["path"].get("param_key_g", "params"))
+    check_all_pretrained(options, FirstProblem())
     if not options["datasets"]:
         raise OptionError("datasets", "is empty; it holds what to test on, such as 'test_1: ...'")
     for key, dataset in options["datasets"].items():

@@ -20,7 +20,7 @@ from ....scheduling import NonFiniteLossError
 from ..options.file import Options
 from .preparation import Run, prepare
 from .record_keeping import record_failure, record_scalars, record_validation, start_record, stop_recording
-from .resume import numbered_states
+from .resume import where_to_go_on
 from .retention import remove_leftovers, rotate, set_aside_newer
 from .validation import final_results, validate
 
@@ -62,7 +62,10 @@ def _open_folders(run: Run, args: argparse.Namespace) -> Any:
     options, first = run.options, run.first_rank
     try:
         text = Path(args.opt).read_text(encoding="utf-8")  # now: it may stand in the folder that is moved aside
-        if run.resume_state is None:
+        if run.resume_state is not None:  # it may be another run's
+            for key in ("experiments_root", "models", "training_states", "visualization"):
+                Path(options["path"][key]).mkdir(parents=True, exist_ok=True)
+        else:
             make_exp_dirs(options)
             if options["logger"].get("use_tb_logger") and "debug" not in options["name"] and first:
                 mkdir_and_rename(str(Path(options["root_path"]) / "tb_logger" / options["name"]))
@@ -171,6 +174,10 @@ def _save(run: Run) -> None:
     logging.getLogger("basicsr").info(f"Checkpoint of iteration {run.iteration:,} saved.")
     if run.first_rank:
         rotate(run.options, run.iteration)
+    trouble = run.scheduled.trouble() if run.scheduled is not None else ""
+    if trouble:
+        where = where_to_go_on(run.options) if run.first_rank else ""
+        logging.getLogger("basicsr").warning(f"Iteration {run.iteration:,}: the run is in trouble, {trouble}. {where}")
 
 
 @contextlib.contextmanager
@@ -196,14 +203,9 @@ def _refusing_a_full_disk(run: Run) -> Iterator[None]:
 def _cannot_write(run: Run, error: OSError) -> RunError:
     where = f"{error.filename}: " if error.filename else ""
     message = f"{where}{error.strerror or str(error).rstrip('.')}; stopped at iteration {run.iteration:,}."
-    message += f" {_last_checkpoint(run.options)}"
+    message += f" {where_to_go_on(run.options)}"
     logging.getLogger("basicsr").info(message, extra={"file_only": True})
     return RunError(message)
-
-
-def _last_checkpoint(options: Options) -> str:
-    states = numbered_states(options)
-    return f"The last checkpoint is {states[0][1]}; --auto_resume goes on from it." if states else "No checkpoint yet."
 
 
 def _validate(run: Run, stop: Stop, tb_logger: Any) -> bool:
@@ -224,7 +226,7 @@ def _optimize(model: Any, iteration: int, options: Options) -> None:
     try:
         model.optimize_parameters(iteration)
     except NonFiniteLossError as error:
-        stopped = NonFiniteLossError(error.names, error.steps, _last_checkpoint(options))
+        stopped = NonFiniteLossError(error.names, error.steps, where_to_go_on(options))
         logging.getLogger("basicsr").error(f"Stopped at iteration {iteration:,}: {stopped}")
         raise stopped from error
 
