@@ -31,6 +31,7 @@ def apply() -> None:
     _safe_options()
     _resume_anywhere()
     _rate_of_file_and_iteration()
+    _lists_as_people_write_them()
     _distributed_without_gpu()
 
 
@@ -158,6 +159,57 @@ def _rate_of_file_and_iteration() -> None:
     update_learning_rate._paragon = True  # type: ignore[attr-defined]
     BaseModel.update_learning_rate = update_learning_rate
     BaseModel.resume_training = resume_training
+
+
+def _lists_as_people_write_them() -> None:
+    """BasicSR cuts a line of `meta_info` at its first space, and takes an empty line for the folder itself.
+
+    May go when its datasets read such lists otherwise.
+    """
+    import os
+
+    from basicsr.data import data_util, paired_image_dataset, realesrgan_dataset, realesrgan_paired_dataset
+    from basicsr.data import single_image_dataset as single
+
+    from .options.meta_info import first_name, read_meta_info, two_names
+
+    if getattr(data_util.paired_paths_from_meta_info_file, "_paragon", False):
+        return
+
+    def paired_paths(folders: Any, keys: Any, meta_info_file: str, filename_tmpl: str) -> list[dict[str, str]]:
+        paths = []
+        for line in read_meta_info(meta_info_file):
+            name = first_name(line)
+            stem, extension = os.path.splitext(os.path.basename(name))
+            files = (f"{filename_tmpl.format(stem)}{extension}", name)
+            paths.append({f"{k}_path": os.path.join(f, n) for k, f, n in zip(keys, folders, files, strict=True)})
+        return paths
+
+    paired_paths._paragon = True  # type: ignore[attr-defined]
+    data_util.paired_paths_from_meta_info_file = paired_paths
+    paired_image_dataset.paired_paths_from_meta_info_file = paired_paths
+
+    def named_by_list(dataset: Any, key: str, root: str) -> None:
+        original = dataset.__init__
+
+        @functools.wraps(original)
+        def __init__(self: Any, opt: Any) -> None:  # noqa: N807
+            original(self, opt)
+            if opt.get(key) is not None and opt["io_backend"].get("type") == "disk":
+                self.paths = [os.path.join(opt[root], first_name(line)) for line in read_meta_info(opt[key])]
+
+        dataset.__init__ = __init__
+
+    named_by_list(realesrgan_dataset.RealESRGANDataset, "meta_info", "dataroot_gt")
+    named_by_list(single.SingleImageDataset, "meta_info_file", "dataroot_lq")
+
+    def opened(file: str) -> Any:
+        """The list in the only form that this dataset reads."""
+        import io
+
+        return io.StringIO("\n".join(", ".join(two_names(line)) for line in read_meta_info(file)))
+
+    realesrgan_paired_dataset.open = opened  # type: ignore[attr-defined]
 
 
 def _distributed_without_gpu() -> None:
