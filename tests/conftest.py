@@ -16,7 +16,7 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes share the cores
 
 # The same examples at every run: a new one is found by whoever looks for it, not by whoever happens to run the tests.
 settings.register_profile("same_examples", derandomize=True, deadline=None)

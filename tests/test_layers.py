@@ -27,7 +27,7 @@ WINGS: dict[str, set[str]] = {
     "recipe": {"options"},
     "models": {"options", "recipe"},
     "data": set(),
-    "checks": {"options", "recipe"},
+    "checks": {"options", "recipe", "data"},
     "run": {"options", "recipe", "models", "checks", "stock_run"},
     "stock_run": {"options"},
 }

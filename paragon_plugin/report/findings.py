@@ -124,7 +124,8 @@ def comparison_finding(run: RunHistory) -> Finding:
         return Finding(
             question,
             "Not measured.",
-            "The run has left no validation metrics; the option file's val: metrics: asks for them.",
+            "The run has left no validation metrics. An option file asks for them in val: metrics:, an own loop "
+            "gives them to record_validation.",
         )
     standing = known[0]
     if "bicubic" not in standing.references:

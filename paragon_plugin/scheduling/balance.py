@@ -20,26 +20,26 @@ import json
 import logging
 import os
 import re
-import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import OptionError
 from .network_size import detect_size, trainable_parameters
+from .optimizer_steps import OptimizerSteps
 from .options import ROLES, DynamicLossScheduling, Role, parse_dynamic_loss_scheduling
 from .output_gradients import OutputGradients
 from .readings import LossInfo
 from .roles import role_of
 from .run_record import RunRecord
 from .scheduler import Step
-from .step_balance import StepBalance, add_by_name, group_exists
-from .taps import Arrivals, TappedOutput
+from .step_balance import StepBalance, group_exists
+from .tapped_loop import TappedLoop
 
 DISABLE = "PARAGON_DISABLE"
 """Environment variable: `1` turns every `LossBalance` into plain training with the base weights."""
@@ -47,11 +47,11 @@ DISABLE = "PARAGON_DISABLE"
 STATE = "paragon_loss_balance"
 """Key under which the state rides in an optimizer's own."""
 
-SILENT_STEPS = 100
-"""A loss that was evaluated so many times and never sent a gradient back is told of."""
-
 _YAML_WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
 """Plain words that mean something else to YAML 1.1."""
+
+_ridden: WeakKeyDictionary[torch.optim.Optimizer, set[str]] = WeakKeyDictionary()
+"""Keys of the balances that ride with an optimizer."""
 
 _logger = logging.getLogger(__name__)
 
@@ -121,42 +121,9 @@ class LossBalance:
         self.total_iter = total_iter
         self.log_every = log_every or max(1, min(100, total_iter // 200))
         self.logger = logger
-        self.iteration = 0
-        """Optimizer steps that have begun."""
         self.record = _record(record)
         self.step_balance: StepBalance | None = None
         """The decisions; None where scheduling is off."""
-        self._optimizer: torch.optim.Optimizer | None = None
-        self._skipped = False
-        self._ready = True
-        """Whether the latest step was let through; an overflow is, for the scaler to leave out."""
-        self._part = 0
-        self._scale_before: Tensor | None = None
-        """Loss scale of a step whose fate at the optimizer is not known yet."""
-        self._values: dict[str, Tensor] = {}
-        # With taps. What has no weak reference stands here for one optimizer step.
-        self._taps = True
-        """Whether gradients are seen by taps; on every rank or on none. Until `backward` says otherwise."""
-        self._outputs: Any = WeakIdKeyDictionary()
-        """`TappedOutput` by output."""
-        self._awaited: weakref.WeakSet[Arrivals] = weakref.WeakSet()
-        """Of all outputs that were tapped in this step and can still send something."""
-        self._arrived: list[Arrivals] = []
-        """Of the outputs that have sent something in this step."""
-        self._received = 0
-        """Outputs that have sent something, ever."""
-        self._latest: dict[str, weakref.ref[Arrivals]] = {}
-        self._noted: dict[str, Tensor] = {}
-        self._decided: frozenset[str] | None = None
-        """What this step was decided on; None before."""
-        self._passed = False
-        """Whether something of this step went on with the factors of the step before."""
-        self._gates = True
-        self._in_step = False
-        """Whether the optimizer is stepping, and calls the loop back for the gradients."""
-        self._evaluated: dict[str, int] = {}
-        self._heard: set[str] = set()
-        self._told_of_outputs = False
         scheduled = [info for info in self.losses.values() if info.base_weight != 0]
         if self.record is not None:
             self._describe(options, total_iter)
@@ -175,13 +142,35 @@ class LossBalance:
                 logger=logger,
             )
 
+        self._steps = OptimizerSteps(
+            list(self.losses),
+            self.step_balance,
+            parts=parts,
+            scaler=self.scaler,
+            network=network,
+            record=self.record,
+            log_every=self.log_every,
+        )
+        self._tapped: TappedLoop | None = None
+        if self.step_balance is not None:
+            to_weighted = {i.name: 1.0 if weights_included else i.base_weight or 1.0 for i in self.losses.values()}
+            self._tapped = TappedLoop(self.step_balance, self._steps, to_weighted, logger)
+
+    @property
+    def iteration(self) -> int:
+        """Optimizer steps that have begun."""
+        return self._steps.iteration
+
     @property
     def skipped(self) -> bool:
         """Whether the latest step is left out, because a loss or a gradient was not finite.
 
         An overflow inside the network shows once the scaler has updated its scale; asking then reads the device.
         """
-        return self._skipped or self._overflowed()
+        steps, tapped = self._steps, self._tapped
+        if steps.left_out or steps.lowered_since(steps.scale_before):
+            return True
+        return tapped is not None and tapped.overflowed()
 
     # -- a loop of one's own ---------------------------------------------------------------------------------------
 
@@ -215,66 +204,96 @@ class LossBalance:
         """
         for name, loss in losses.items():
             if name not in self.losses:
-                raise ValueError(f"no loss '{name}' in this balance; it has {', '.join(self.losses)}")
+                raise _no_such_loss(name, self.losses)
             _refuse_non_scalar(name, loss)
         if gt is not None and gt.dim() != 4:
             raise ValueError(f"gt must be images (B, C, H, W), is {tuple(gt.shape)}")
-        self._taps = False
-        if self._part % self.parts == 0:
-            self._begin()
-        self._part += 1
+        steps = self._steps
+        if self._tapped is not None:
+            self._tapped.watching = False
+        if steps.part % self.parts == 0:
+            steps.begin()
+        steps.part += 1
         weighted = {
             name: loss if self.weights_included else loss * self.losses[name].base_weight
             for name, loss in losses.items()
             if self.losses[name].base_weight != 0
         }
-        self._note_values(losses, weighted)
-        balance, last = self.step_balance, self._part % self.parts == 0
+        steps.note_values({**losses, **weighted})
+        balance, last = self.step_balance, steps.part % self.parts == 0
+        everything = [*weighted.values(), *([] if others is None else [others])]
         if balance is None:
-            self._backward_sum([*weighted.values(), *([] if others is None else [others])])
-            self._finish_step()
+            self._backward_sum(everything)
+            if last:
+                steps.record_numbers()
             return True
-        gradients = OutputGradients(output, self._scale(output.device))
+        gradients = OutputGradients(output, steps.scale(output.device))
         gradients.take(weighted)
         factors = balance.weigh(gradients, gt, others)
         if factors is not None:
             # A value that is not finite may have a gradient that is: the scaler must see it.
-            watched = [*weighted.values(), *([] if others is None else [others])]
-            watched = [] if self.scaler is None or balance.observes else watched
+            watched = [] if self.scaler is None or balance.observes else everything
             poison = sum((0 * value.detach().float() for value in watched), torch.zeros((), device=output.device))
             gradients.backward(factors, _divided(others, self.parts), poison=poison if watched else None)
         if not last:
             return True
-        self._judge()
-        if self._ready and self.scaler is None:
+        steps.judge()
+        if steps.ready and self.scaler is None:
             balance.commit(True)
-        elif self._ready:
-            self._scale_before = gradients.loss_scale
-        self._finish_step()
-        return not self._skipped
+        elif steps.ready:
+            steps.scale_before = gradients.loss_scale
+        steps.record_numbers()
+        return not steps.left_out
+
+    def _backward_sum(self, losses: Sequence[Tensor]) -> None:
+        """Plain training: the sum as it is."""
+        if not losses:
+            return
+        total = losses[0]
+        for loss in losses[1:]:
+            total = total + loss
+        total = total if self.parts == 1 else total / self.parts
+        total = total if self.scaler is None else self.scaler.scale(total)
+        torch.autograd.backward(total)
 
     # -- a loop that belongs to somebody else ----------------------------------------------------------------------
 
-    def ride_with(self, optimizer: torch.optim.Optimizer) -> None:
+    def ride_with(self, optimizer: torch.optim.Optimizer, *, key: str = STATE) -> None:
         """Tie the balance to the network's optimizer.
 
         Its step is then this one's step, a step that is left out changes no weight, and the state travels inside the
         optimizer's own: saving and loading need no new line. (FSDP, ZeRO and distributed checkpoints drop keys that
         they do not know; use `state_dict` there.) A plain optimizer that loads such a state ignores the key.
+
+        Args:
+            optimizer: Steps the network that the output comes from.
+            key: Of the state. Two balances on one optimizer, for two networks, need two keys.
+
+        Raises:
+            ValueError: A balance rides with this optimizer under this key already.
         """
-        self._optimizer = optimizer
+        if key in (taken := _ridden.setdefault(optimizer, set())):
+            raise ValueError(f"a LossBalance rides with this optimizer as '{key}' already; a second one needs key=")
+        taken.add(key)
+        self._steps.optimizer = optimizer
 
         def save(_: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-            state[STATE] = self.state_dict()
+            state[key] = self.state_dict()
 
         def load(_: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-            self.load_state_dict(state.get(STATE, {}))
-            return {key: value for key, value in state.items() if key != STATE}
+            self.load_state_dict(state.get(key, {}))
+            return {name: value for name, value in state.items() if name != key}
+
+        def after(stepper: torch.optim.Optimizer, *_: Any) -> None:
+            self._steps.stepped(stepper)
+            if self._tapped is not None:
+                self._tapped.after_step()
 
         optimizer.register_state_dict_post_hook(save)
         optimizer.register_load_state_dict_pre_hook(load)
-        optimizer.register_step_pre_hook(self._before_step)
-        optimizer.register_step_post_hook(self._after_step)
+        if self._tapped is not None:
+            optimizer.register_step_pre_hook(self._tapped.before_step)
+        optimizer.register_step_post_hook(after)
 
     def tap(self, name: str, output: Tensor) -> Tensor:
         """The network's output for one loss: `criterion(balance.tap("l1", y), gt)`. `ride_with` comes before.
@@ -287,24 +306,8 @@ class LossBalance:
             ValueError: There is no loss of that name.
             RuntimeError: The balance does not ride with an optimizer.
         """
-        if name not in self.losses:
-            raise ValueError(f"no loss '{name}' in this balance; it has {', '.join(self.losses)}")
-        balance = self.step_balance
-        if balance is None or self.losses[name].base_weight == 0 or not torch.is_grad_enabled():
-            return output
-        if self._optimizer is None:
-            raise RuntimeError("call ride_with(optimizer) before the first tap")
-        self._expect(name)
-        if not _has_graph(output):
-            return output
-        tapped = self._known(output)
-        if tapped is None:
-            gated = balance.decides_first and self._gates and not group_exists()
-            arrivals = Arrivals(self, gated=gated, after=self._received)
-            tapped = self._outputs[output] = TappedOutput(output, arrivals)
-            self._awaited.add(arrivals)
-        self._latest[name] = weakref.ref(tapped.arrivals)
-        return tapped.tap(name, output)
+        tapped = self._taps_of(name)
+        return output if tapped is None else tapped.tap(name, output)
 
     def tap_input(self, name: str, module: nn.Module, *, note: bool = True) -> Callable[[], None]:
         """Tap a module from outside: the first of its arguments that has a graph is the network's output.
@@ -321,51 +324,33 @@ class LossBalance:
 
         Returns:
             Removes the tap.
+
+        Raises:
+            ValueError: There is no loss of that name.
+            RuntimeError: The balance does not ride with an optimizer.
         """
-
-        def tapped(argument: Any) -> Tensor | None:
-            if not isinstance(argument, Tensor) or not torch.is_grad_enabled():
-                return None
-            if any(parameter.requires_grad for parameter in module.parameters()) and self._known(argument) is None:
-                if _has_graph(argument):
-                    self._expect(name)
-                return None
-            result = self.tap(name, argument)
-            return None if result is argument else result
-
-        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            for place, argument in enumerate(args):
-                if (result := tapped(argument)) is not None:
-                    return (*args[:place], result, *args[place + 1 :]), kwargs
-            for key, argument in kwargs.items():
-                if (result := tapped(argument)) is not None:
-                    return args, {**kwargs, key: result}
-            return None
-
-        def after(_: nn.Module, __: Any, result: Any) -> None:
-            scalars = [value for value in _items(result) if value.dim() == 0 and value.requires_grad]
-            if scalars:
-                self.note_value(name, sum(scalars[1:], scalars[0]))
-
-        hooks = [module.register_forward_pre_hook(before, with_kwargs=True)]
-        if note:
-            hooks.append(module.register_forward_hook(after))
-
-        def remove() -> None:
-            for hook in hooks:
-                hook.remove()
-
-        return remove
+        tapped = self._taps_of(name)
+        return (lambda: None) if tapped is None else tapped.tap_input(name, module, note=note)
 
     def note_value(self, name: str, value: Tensor) -> None:
         """Say what a tapped loss's value is on the output that it was tapped on last, for logs and what follows values.
 
         Several values of one loss on one output add up.
+
+        Raises:
+            ValueError: There is no loss of that name.
+            RuntimeError: The balance does not ride with an optimizer.
         """
-        weight = 1.0 if self.weights_included else self.losses[name].base_weight or 1.0
-        latest = self._latest.get(name)
-        arrivals = latest() if latest is not None else None
-        add_by_name(self._noted if arrivals is None else arrivals.values, name, value.detach() * weight)
+        tapped = self._taps_of(name)
+        if tapped is not None:
+            tapped.note_value(name, value)
+
+    def _taps_of(self, name: str) -> TappedLoop | None:
+        if name not in self.losses:
+            raise _no_such_loss(name, self.losses)
+        if self._tapped is not None and self._steps.optimizer is None:
+            raise RuntimeError("call ride_with(optimizer) before the first tap")
+        return self._tapped
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -377,13 +362,17 @@ class LossBalance:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict()`; a state of another recipe, or none, starts a fresh calibration."""
-        self._close()
-        self._scale_before = None
-        self._part = 0
-        self.iteration = int(state.get("iteration", 0))
+        if self._tapped is not None:
+            self._tapped.close()
+        self._steps.go_on_from(int(state.get("iteration", 0)))
         if self.step_balance is not None:
             kept = {key: state[key] for key in ("scheduler", "first_shares", "held") if key in state}
             self.step_balance.load_state_dict(kept, self.iteration)
+
+    def _settle(self) -> None:
+        if self._tapped is not None:
+            self._tapped.settle()
+        self._steps.settle()
 
     # -- numbers and words -----------------------------------------------------------------------------------------
 
@@ -397,10 +386,13 @@ class LossBalance:
 
         Reads the device for losses that are not scheduled alone.
         """
-        read = self.step_balance.values if self.step_balance is not None else {}
-        values = {name: read[name] if name in read else float(value) for name, value in self._values.items()}
-        losses = {f"losses/l_{name}": values[name] for name in self.losses if name in values}
-        return losses | (self.step_balance.log() if self.step_balance is not None else {})
+        return self._steps.log()
+
+    def factor(self, name: str) -> float:
+        """What a loss's base weight is multiplied by now; 1 for one that is not scheduled."""
+        if name not in self.losses:
+            raise _no_such_loss(name, self.losses)
+        return self._tapped.factor(name) if self._tapped is not None else 1.0
 
     def weights(self) -> dict[str, float]:
         """The weights it has arrived at, base weight times factor: constants to go on with."""
@@ -410,6 +402,11 @@ class LossBalance:
     def weights_block(self) -> str:
         """`weights()` as lines to paste, four digits each: valid YAML."""
         return "\n".join(f"{_yaml_key(name)}: {_yaml_number(weight)}" for name, weight in self.weights().items())
+
+    def record_validation(self, dataset: str, metrics: Mapping[str, float]) -> None:
+        """Mean metrics of a validation set, for the record; does nothing where this process keeps none."""
+        if self.record is not None:
+            self.record.validation(self.iteration, dataset, metrics)
 
     def summary(self) -> list[str]:
         """What it did over the run, a line per loss; empty where it never ran."""
@@ -425,232 +422,6 @@ class LossBalance:
         if self.record is not None and self.record.started:
             self.record.scalars(self.iteration, self.log())
             self.record.end(self.iteration, "finished")
-
-    # -- one optimizer step ----------------------------------------------------------------------------------------
-
-    def _begin(self) -> None:
-        self._settle()
-        if self.record is not None and not self.record.started:
-            self.record.start(self.iteration)
-        self.iteration += 1
-        self._skipped, self._ready = False, True
-        self._values = {}
-        if self.step_balance is not None:
-            self.step_balance.begin(self.iteration, self.parts)
-
-    def _judge(self) -> None:
-        """The verdict on a step that was measured."""
-        balance = self.step_balance
-        assert balance is not None
-        self._ready = balance.ready()
-        self._skipped = not self._ready or balance.overflowed
-        if self._skipped and self.scaler is None:
-            self._drop_gradients()
-
-    def _settle(self) -> None:
-        """Learn what became of a step under a scaler by now."""
-        if self._scale_before is not None:
-            stepped = not self._overflowed()
-            self._scale_before = None
-            if self.step_balance is not None:
-                self.step_balance.commit(stepped)
-        elif self._arrived and self._overflowed():
-            self._leave_out()
-
-    def _overflowed(self) -> bool:
-        """Whether the scaler has left the latest step out: it lowers the scale then. Reads the device."""
-        before = self._scale_before
-        if before is None and self.scaler is not None and self._arrived:
-            before = self._arrived[-1].scale
-        now = self._scale(before.device) if before is not None else None
-        return now is not None and bool(now < cast(Tensor, before))
-
-    def _backward_sum(self, losses: Sequence[Tensor]) -> None:
-        """Plain training: the sum as it is."""
-        if not losses:
-            return
-        total = losses[0]
-        for loss in losses[1:]:
-            total = total + loss
-        total = total if self.parts == 1 else total / self.parts
-        total = total if self.scaler is None else self.scaler.scale(total)
-        torch.autograd.backward(total)
-
-    def _finish_step(self) -> None:
-        if self._part % self.parts == 0 and self.record is not None and self.iteration % self.log_every == 0:
-            self.record.scalars(self.iteration, self.log())
-
-    def _note_values(self, losses: Mapping[str, Tensor], weighted: Mapping[str, Tensor]) -> None:
-        for name, loss in losses.items():
-            add_by_name(self._values, name, weighted.get(name, loss).detach() / self.parts)
-
-    def _scale(self, device: torch.device) -> Tensor | None:
-        return None if self.scaler is None else self.scaler.scale(torch.ones((), device=device))
-
-    def _drop_gradients(self) -> None:
-        for parameter in self._parameters():
-            parameter.grad = None
-
-    def _parameters(self) -> list[nn.Parameter]:
-        if self._optimizer is not None:
-            return [p for group in self._optimizer.param_groups for p in group["params"]]
-        return list(self.network.parameters()) if self.network is not None else []
-
-    # -- with taps: what comes on the way back (`taps.Receiver`) ---------------------------------------------------
-
-    def factor(self, name: str) -> float:
-        """Factor of a loss in force; 1 for one that is not scheduled."""
-        scheduled = self.step_balance is not None and self.losses[name].base_weight != 0
-        return cast(StepBalance, self.step_balance).factor(name) if scheduled else 1.0
-
-    def loss_scale(self, device: torch.device) -> Tensor | None:
-        """What gradients are multiplied by now, a scalar on a device; None for 1."""
-        return self._scale(device)
-
-    def receive(self, arrivals: Arrivals, names: Iterable[str]) -> None:
-        """Gradients of these losses have come from an output. With the first of them a new step may begin."""
-        self._heard.update(names)
-        if any(known is arrivals for known in self._arrived):
-            return
-        # Where this output is newer than what has come, and nothing is accumulated, that was left out by a scaler or by
-        # the loop itself.
-        newer = self._arrived and arrivals.after == self._received and not (self._in_step and self._decided is not None)
-        if newer and all(p.grad is None for p in self._parameters()):
-            self._leave_out()
-        self._arrived.append(arrivals)
-        self._received += 1
-
-    def decide(self, came: frozenset[str]) -> Mapping[str, float] | None:
-        """Factors for what has come to a gate: of this step if all that is awaited has come, else of the one before."""
-        if self._decided is None:
-            awaited = {name for other in self._awaited for name in other.names}
-            if self._passed or not came >= awaited:
-                self._passed = True
-            else:
-                self._decided = came
-                self._measure()
-                assert self.step_balance is not None
-                self.step_balance.decide()
-                self._ready = self.step_balance.ready()
-                self._skipped = not self._ready
-        return None if self._skipped else {name: self.factor(name) for name in came}
-
-    def _leave_out(self) -> None:
-        """A step that was measured never came to its end."""
-        if self._decided is None:
-            self.iteration += 1
-        if self.scaler is not None and self.step_balance is not None:
-            self.step_balance.commit(False)
-        self._arrived = []
-        self._decided = None
-        self._passed = False
-
-    def _close(self) -> None:
-        """The step is over; what its outputs still send counts for another one."""
-        self._outputs = WeakIdKeyDictionary()
-        self._awaited = weakref.WeakSet()
-        self._arrived = []
-        self._latest = {}
-        self._noted = {}
-        self._decided = None
-        self._passed = False
-
-    def _measure(self) -> None:
-        """Begin the step that taps have measured, its readings in the balance."""
-        balance = self.step_balance
-        assert balance is not None
-        if self.scaler is not None and len(self._arrived) > self.parts:
-            now = self._scale(cast(Tensor, self._arrived[-1].scale).device)
-            fresh = [arrivals for arrivals in self._arrived if bool(arrivals.scale == now)]
-            if len(fresh) < len(self._arrived):
-                self._leave_out()
-                self._arrived = fresh
-        self._begin()
-        self._values |= self._noted
-        for arrivals in self._arrived:
-            for name, value in arrivals.values.items():
-                add_by_name(self._values, name, value / self.parts)
-            # What the loop divided by the number of parts is measured as it would be on a whole batch.
-            balance.measure(arrivals.values, {name: norm * self.parts for name, norm in arrivals.norms.items()})
-
-    # -- with taps: what the loop and its optimizer do ---------------------------------------------------------------
-
-    def _known(self, output: Tensor) -> TappedOutput | None:
-        """The taps of an output, where it was tapped in this step and is still what it was."""
-        tapped: TappedOutput | None = self._outputs.get(output)
-        return tapped if tapped is not None and tapped.still(output) else None
-
-    def _before_step(self, _: torch.optim.Optimizer, args: Any, kwargs: dict[str, Any]) -> Any:
-        """The optimizer is about to step, or to call the loop for the gradients first."""
-        if self.step_balance is None or not self._taps:
-            return None
-        self._in_step = True
-        closure: Callable[[], Any] | None = args[1] if len(args) > 1 else kwargs.get("closure")
-        if closure is None:
-            self._judge_taps()
-            return None
-
-        def judged() -> Any:
-            result = closure()
-            self._judge_taps()
-            return result
-
-        return ((args[0], judged, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": judged})
-
-    def _judge_taps(self) -> None:
-        """The verdict on what the taps have measured. The scaler has looked at the gradients by now."""
-        if self._decided is None and (self._arrived or group_exists()):
-            self._warn_of_other_outputs()
-            balance = self.step_balance
-            assert balance is not None
-            self._measure()
-            self._decided = frozenset(name for arrivals in self._arrived for name in arrivals.norms)
-            if balance.decides_first:
-                balance.decide()
-            self._judge()
-        elif not {name for arrivals in self._arrived for name in arrivals.norms} <= (self._decided or frozenset()):
-            self._gates = False  # this loop goes on to back-propagate other losses: at the end of a step all are there
-        if self._skipped and self._arrived:
-            self._drop_gradients()
-
-    def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        overflow = getattr(optimizer, "found_inf", None)  # fused optimizers are called on an overflow as well
-        stepped = overflow is None or not bool(overflow)
-        self._in_step = False
-        self._scale_before = None
-        self._part = 0
-        if self.step_balance is not None:
-            if self._ready:
-                self.step_balance.commit(stepped)
-            self._skipped = self._skipped or not stepped
-        if self._arrived and self.record is not None and self.iteration % self.log_every == 0:
-            self.record.scalars(self.iteration, self.log())
-        self._close()
-
-    def _expect(self, name: str) -> None:
-        """A loss is evaluated where its gradient counts; tells of one that never sends any."""
-        if name in self._heard or self.step_balance is None or self.losses[name].base_weight == 0:
-            return
-        self._evaluated[name] = times = self._evaluated.get(name, 0) + 1
-        if times == SILENT_STEPS:
-            self._heard.add(name)
-            self.logger.warning(
-                f"{name} was evaluated {times} times and sent no gradient back: it is not balanced. Its input is no "
-                "output of the network (a leaf, a detached or checkpointed tensor), nothing is back-propagated, or the "
-                "module that was tapped trains itself."
-            )
-
-    def _warn_of_other_outputs(self) -> None:
-        """The gradient on a tensor derived from the output is another one than that on the output."""
-        names = [frozenset(arrivals.norms) for arrivals in self._arrived]
-        if self._told_of_outputs or len(names) <= self.parts or len(set(names)) == 1:
-            return
-        self._told_of_outputs = True
-        groups = " | ".join(dict.fromkeys(", ".join(sorted(group)) for group in names))
-        self.logger.warning(
-            f"Losses are measured on different tensors ({groups}), and their shares compare only roughly. Give each "
-            "loss the network's output itself, not edited in place, converted or augmented."
-        )
 
     # -- what the run is -------------------------------------------------------------------------------------------
 
@@ -677,7 +448,8 @@ def _infos(
     if not losses:
         raise OptionError("losses", "is empty; give the base weight of each loss by name")
     if not isinstance(losses, Mapping):
-        return list(losses)
+        roles = {**{info.name: info.role for info in losses}, **roles}
+        losses = {info.name: info.base_weight for info in losses}
     for name, role in roles.items():
         if role not in ROLES:
             raise OptionError(f"roles.{name}", f"must be one of {', '.join(ROLES)}, is {role!r}")
@@ -710,16 +482,8 @@ def _record(record: str | Path | RunRecord | None) -> RunRecord | None:
     return RunRecord(record) if isinstance(record, str | Path) else record
 
 
-def _has_graph(output: Tensor) -> bool:
-    return output.requires_grad and output.grad_fn is not None and not torch.is_inference(output)
-
-
-def _items(result: object) -> list[Tensor]:
-    """The tensors of a module's result: one, or those of a dict or a sequence."""
-    if isinstance(result, Mapping):
-        result = list(cast("Mapping[Any, Any]", result).values())
-    items = cast("Sequence[Any]", result) if isinstance(result, list | tuple) else [result]
-    return [item for item in items if isinstance(item, Tensor)]
+def _no_such_loss(name: str, losses: Mapping[str, LossInfo]) -> ValueError:
+    return ValueError(f"no loss '{name}' in this balance; it has {', '.join(losses)}")
 
 
 def _yaml_key(name: str) -> str:

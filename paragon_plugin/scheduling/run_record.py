@@ -47,6 +47,7 @@ class RunRecord:
         self._head: dict[str, Any] = {"schema": SCHEMA}
         self._started = False
         self._ended = False
+        self._before_start: list[tuple[Kind, int, Mapping[str, Any]]] = []
         self._head_file = SideFile(self.folder / HEAD_FILE, "The description of the run")
         self._lines = SideFile(self.folder / LINES_FILE, "The record of the run")
 
@@ -110,6 +111,9 @@ class RunRecord:
         else:
             self._lines.replace("".join(f"{line}\n" for line in [*map(json.dumps, kept), start]))
         self._write_head()
+        before, self._before_start = self._before_start, []
+        for told in before:
+            self._append(*told)
 
     def describes(self, entry: str) -> bool:
         """Whether an entry is known, from this process or from the one that it goes on from."""
@@ -144,7 +148,9 @@ class RunRecord:
         return file.relative_to(self.folder).as_posix() if file.is_relative_to(self.folder) else str(file)
 
     def _append(self, kind: Kind, iteration: int, values: Mapping[str, Any]) -> None:
-        if self._started and not self._ended:
+        if not self._started:
+            self._before_start.append((kind, iteration, values))
+        elif not self._ended:
             self._lines.append([json.dumps(_line(kind, iteration, self.clock(), values))])
 
     def _write_head(self) -> None:

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from paragon_plugin.scheduling import NonFiniteLossError
-from paragon_plugin.scheduling.balance import SILENT_STEPS, LossBalance
+from paragon_plugin.scheduling import LossBalance, NonFiniteLossError
 from paragon_plugin.scheduling.readings import Reading
 from paragon_plugin.scheduling.scheduler import DynamicLossScheduler
+from paragon_plugin.scheduling.tapped_loop import SILENT_STEPS
 
 LOSSES = {"l1": 1.0, "mse": 40.0}
 GAN = {"l1": 1.0, "gan": 0.5}

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ....resilience.fault_tolerant_dataset import MAX_UNREADABLE, too_many
 from ....resilience.image_damage import image_damage
+from ..data.hr_images import hr_images
 from ..options.file import Options
 from ..options.meta_info import SUFFIXES, first_name, read_meta_info
 from ..options.problems import Problems
@@ -24,7 +25,8 @@ SAMPLE = 1000
 """Images of a set that a run looks at before it starts, evenly spread: 0.1 s on a local disk. A check takes all."""
 
 _PAIRED = ("PairedImageDataset", "RealESRGANPairedDataset")
-_HR_ALONE = "RealESRGANDataset"
+_LISTED_HR = "RealESRGANDataset"
+_HR_ALONE = "HRImageDataset"
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ def _pairs(path: str, dataset: Options, problems: Problems) -> list[Pair]:
     hr, lr = dataset.get("dataroot_gt"), dataset.get("dataroot_lq")
     listed = dataset.get("meta_info_file" if dataset["type"] == "PairedImageDataset" else "meta_info")
     if dataset["type"] == _HR_ALONE:
+        return [Pair(file) for file in hr_images(hr, dataset.get("images"), dataset.get("exclude"), path)]
+    if dataset["type"] == _LISTED_HR:
         if not isinstance(hr, str) or not isinstance(listed, str) or not os.path.isfile(listed):
             return []
         return [Pair(Path(hr) / first_name(line)) for line in _lines(f"{path}.meta_info", listed, problems)]
@@ -190,7 +194,7 @@ def _some(names: Sequence[str], what: str, shown: int = 3) -> str:
 def _look_at(path: str, dataset: Options, pairs: Sequence[Pair]) -> _Findings:
     findings = _Findings()
     scale, training = dataset.get("scale"), dataset["phase"] == "train"
-    patch = dataset.get("gt_size") if training and dataset["type"] in _PAIRED else None
+    patch = dataset.get("gt_size") if training and dataset["type"] in (*_PAIRED, _HR_ALONE) else None
     hidden = not sys.stderr.isatty()
     for pair in tqdm(pairs, desc=f"{path}: images", unit="pair", delay=2, leave=False, disable=hidden):
         sizes = [_size(file, findings) for file in (pair.hr, pair.lr) if file is not None]
