@@ -133,7 +133,7 @@ def test_a_damaged_image_is_named(
 ) -> None:
     file = tmp_path / "photos" / "1.png"
     file.write_bytes(file.read_bytes()[:-100])
-    assert main(["test", "-opt", str(options(**photographs, val__metrics=None))]) == 1
+    assert main(["test", "-opt", str(options(**photographs, val__metrics=None))]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "datasets.test_1: " in line
     assert "1.png" in line

@@ -147,7 +147,10 @@ def _rate_of_file_and_iteration() -> None:
     @functools.wraps(resume)
     def resume_training(self: Any, resume_state: Mapping[str, Any]) -> None:
         if None not in [schedule_of(scheduler) for scheduler in self.schedulers]:
-            resume_state = {**resume_state, "schedulers": [scheduler.state_dict() for scheduler in self.schedulers]}
+            schedulers = [scheduler.state_dict() for scheduler in self.schedulers]
+            for own, saved in zip(schedulers, resume_state["schedulers"], strict=False):
+                own |= {key: saved[key] for key in ("last_epoch", "_last_lr") if key in saved}
+            resume_state = {**resume_state, "schedulers": schedulers}
         rates = [
             [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups] for optimizer in self.optimizers
         ]
