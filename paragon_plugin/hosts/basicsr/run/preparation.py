@@ -47,6 +47,8 @@ class Run:
     validated_at: int = -1
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     """Metrics of the latest validation, by dataset."""
+    before: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Metrics of the network that the run began with, by dataset."""
     record: RunRecord | None = None
     """What the run leaves for its report; None on ranks other than 0, and before its folders are there."""
     warnings: logging.Handler | None = None

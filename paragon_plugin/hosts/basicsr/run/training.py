@@ -19,10 +19,18 @@ from ....resilience.stopping import Stop
 from ....scheduling import NonFiniteLossError
 from ..options.file import Options
 from .preparation import Run, prepare
-from .record_keeping import record_failure, record_scalars, record_validation, start_record, stop_recording
+from .record_keeping import (
+    record_failure,
+    record_scalars,
+    record_validation,
+    record_validation_before,
+    recorded_before,
+    start_record,
+    stop_recording,
+)
 from .resume import where_to_go_on
 from .retention import remove_leftovers, rotate, set_aside_newer
-from .validation import final_results, validate
+from .validation import final_results, validate, validate_before_training
 
 
 def train(args: argparse.Namespace, root_path: str) -> TrainingResult:
@@ -99,7 +107,11 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
 
     with Stop() as stop:
         progress = ProgressLine(total, run.iteration, show=run.live)
-        stopping = bool(run.resume_state) and run.due("val", "val_freq") and _validate(run, stop, tb_logger)
+        if run.resume_state:
+            run.before = recorded_before(run)
+            stopping = run.due("val", "val_freq") and _validate(run, stop, tb_logger)
+        else:
+            stopping = _validate_before_training(run, stop, tb_logger)
         while run.iteration < total and not stopping:
             for batch in run.data.batches(run.epoch, run.place):
                 data_timer.record()
@@ -143,7 +155,7 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
             run.record.end(run.iteration, "stopped" if stopping else "finished")
     return run.result(
         seconds=time.monotonic() - started,
-        validation=[] if stopping else final_results(options, run.data.val_loaders, run.metrics),
+        validation=[] if stopping else final_results(options, run.data.val_loaders, run.metrics, run.before),
         schedule=run.scheduled.schedule_summary() if run.scheduled is not None else [],
         stopped_by=stop.signal if stopping else None,
     )
@@ -216,6 +228,17 @@ def _validate(run: Run, stop: Stop, tb_logger: Any) -> bool:
             run.metrics = validate(run.options, run.model, run.data.val_loaders, run.iteration, tb_logger)
         run.validated_at = run.iteration
         record_validation(run)
+
+    stop.unless_asked(work)
+    return stop.agreed()
+
+
+def _validate_before_training(run: Run, stop: Stop, tb_logger: Any) -> bool:
+    """The same of the network that the run begins with."""
+
+    def work() -> None:
+        run.before = validate_before_training(run.options, run.model, run.data.val_loaders, tb_logger)
+        record_validation_before(run)
 
     stop.unless_asked(work)
     return stop.agreed()
