@@ -74,8 +74,8 @@ def _extent(run: RunHistory) -> str:
 def _progress(run: RunHistory) -> tuple[str, bool | None]:
     """The evidence: the first metric if it was taken twice, or else the losses' sum early and late."""
     for standing in standings(run)[:1]:
-        if len(standing.points) > 1:
-            (first_iteration, first), (_, last) = standing.points[0], standing.points[-1]
+        if len(standing.numbers) > 1 and standing.numbers[-1] == standing.points[-1]:
+            (first_iteration, first), (_, last) = standing.numbers[0], standing.numbers[-1]
             gain = standing.gain(first)
             how = "fell" if last < first else "rose" if last > first else "stayed"
             text = (
@@ -134,9 +134,16 @@ def comparison_finding(run: RunHistory) -> Finding:
         )
         return Finding(question, "Unknown.", said)
     gain = standing.gain(standing.references["bicubic"])
+    if not math.isfinite(gain):
+        said = (
+            f"{label(standing)} is {standing.form(standing.value)} at iteration {standing.points[-1][0]:,}, and "
+            f"bicubic's is {standing.form(standing.references['bicubic'])}: only finite numbers can be compared."
+        )
+        return Finding(question, "Unknown.", said)
     parts = [
         f"{standing.form_gain(standing.gain(value))} {_side(standing, value)} {name} ({standing.form(value)})"
         for name, value in standing.references.items()
+        if math.isfinite(value)
     ]
     images = run.references[standing.dataset].images
     said = (

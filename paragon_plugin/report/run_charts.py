@@ -1,5 +1,6 @@
 """Which charts a report has: from runs to charts as plain data."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -25,8 +26,10 @@ def metric_charts(runs: Sequence[RunHistory]) -> list[Chart]:
             for own in standings(run):
                 if (own.dataset, own.metric) == (dataset, metric):
                     name = "this network" if len(runs) == 1 else run.name
-                    series.append(Series(name, thinned(own.points), SERIES_INKS[number]))
+                    series += [Series(name, thinned(own.numbers), SERIES_INKS[number])] if own.numbers else []
                     levels |= own.references
+        if not series:
+            continue  # nothing but NaN and infinity: the table has them
         better = "Lower" if standing.lower_is_better else "Higher"
         charts.append(
             Chart(
@@ -35,7 +38,7 @@ def metric_charts(runs: Sequence[RunHistory]) -> list[Chart]:
                 caption=f"{better} is closer to the original photographs."
                 + (" Dashed: the same images enlarged without a network." if levels else ""),
                 series=series,
-                levels=[Level(name, value) for name, value in levels.items()],
+                levels=[Level(name, value) for name, value in levels.items() if math.isfinite(value)],
                 form=standing.form,
                 bare=True,
                 last=_end(runs),

@@ -158,8 +158,12 @@ class LossBalance:
 
     @property
     def iteration(self) -> int:
-        """Optimizer steps that have begun."""
+        """Optimizer steps that have begun. A loop that counts them differently sets it before each step."""
         return self._steps.iteration
+
+    @iteration.setter
+    def iteration(self, steps: int) -> None:
+        self._steps.iteration = steps
 
     @property
     def skipped(self) -> bool:

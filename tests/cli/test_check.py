@@ -296,7 +296,7 @@ def test_options_that_a_class_of_another_plugin_reads_are_known(check: Check, sh
 def test_a_name_stays_inside_the_folder_of_experiments(check: Check, short_options: Options, name: str) -> None:
     status, lines = check(short_options(name=name))
     assert status == 2
-    assert problems(lines)[0].startswith("error: name: becomes a folder's name and cannot be")
+    assert problems(lines)[0].startswith("error: name: becomes part of a path and ")
 
 
 def test_a_file_that_is_no_mapping_is_one_line(check: Check, tmp_path: Path) -> None:

@@ -196,3 +196,49 @@ def test_training_accepts_what_the_reader_reads(tmp_path: Path, state: Any, para
     (tmp_path / "a.pth").write_text("no")
     with pytest.raises(OptionError, match=r"path\.pretrain_network_g: .*a\.pth is damaged or not a checkpoint"):
         check_pretrained("path.pretrain_network_g", tmp_path / "a.pth", param_key)
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+def rewritten(source: Path, target: Path, compression: int, replaced: dict[str, bytes]) -> None:
+    """The same zip file with other parts, or compressed."""
+    import zipfile
+
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", compression) as new:
+        for part in old.infolist():
+            data = next((d for end, d in replaced.items() if part.filename.endswith(end)), old.read(part))
+            new.writestr(part.filename, data)
+
+
+def test_a_checkpoint_that_inflates_is_refused_from_its_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred megabytes of zeros in a file of a hundred kilobytes; nothing of it is loaded."""
+    import zipfile
+
+    torch.save({"params": {"a": torch.zeros(4)}}, tmp_path / "plain.pth")
+    rewritten(tmp_path / "plain.pth", tmp_path / "bomb.pth", zipfile.ZIP_DEFLATED, {"data/0": bytes(100 << 20)})
+    assert (tmp_path / "bomb.pth").stat().st_size < 1 << 18
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(CheckpointError, match=r"has [\d,]+ bytes and would take 104,[\d,]+: torch\.save compresses"):
+        read_checkpoint(tmp_path / "bomb.pth")
+
+
+def test_a_plain_copy_of_a_checkpoint_is_read(tmp_path: Path) -> None:
+    """The same parts in another zip file, as tools leave it, say no more than the file has."""
+    import zipfile
+
+    torch.save({"params": {"a": torch.ones(4)}}, tmp_path / "plain.pth")
+    rewritten(tmp_path / "plain.pth", tmp_path / "copy.pth", zipfile.ZIP_STORED, {})
+    assert torch.equal(read_network(tmp_path / "copy.pth")["a"], torch.ones(4))
+
+
+@pytest.mark.parametrize("kind", [list, tuple, dict])
+def test_a_list_of_itself_many_times_over_is_refused(tmp_path: Path, kind: type) -> None:
+    """Forty levels of two: a trillion values for whoever walks through them."""
+    value: Any = [0]
+    for _ in range(40):
+        value = {"a": value, "b": value} if kind is dict else kind([value, value])
+    description = {"type": "paragonsr2_nano", "scale": 2, "options": {"x": value}}
+    torch.save({"params": {"a": torch.zeros(1)}, "paragon": description}, tmp_path / "bomb.pth")
+    with pytest.raises(CheckpointError, match="holds more than 50,000,000 values"):
+        read_checkpoint(tmp_path / "bomb.pth")

@@ -33,6 +33,7 @@ def apply() -> None:
     _rate_of_file_and_iteration()
     _lists_as_people_write_them()
     _distributed_without_gpu()
+    _validation_of_any_images()
 
 
 def _whole_jpeg_quality() -> None:
@@ -247,3 +248,16 @@ def _distributed_without_gpu() -> None:
 
     init_dist_pytorch._paragon = True  # type: ignore[attr-defined]
     dist_util._init_dist_pytorch = init_dist_pytorch
+
+
+def _validation_of_any_images() -> None:
+    """BasicSR averages NaN and infinity into a metric, keeps NaN out of no best value, writes the images of sets with
+    equal names over each other, and dies in OpenCV of a file name that is not UTF-8.
+
+    May go when SRModel.nondist_validation does none of that.
+    """
+    from basicsr.models.sr_model import SRModel
+
+    from .run.validation_pass import validate_images
+
+    SRModel.nondist_validation = validate_images  # type: ignore[method-assign]

@@ -26,7 +26,7 @@ SAMPLE = 1000
 
 _PAIRED = ("PairedImageDataset", "RealESRGANPairedDataset")
 _LISTED_HR = "RealESRGANDataset"
-_HR_ALONE = "HRImageDataset"
+_HR_ALONE = ("HRImageDataset", "HRDegradationDataset")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _pairs(path: str, dataset: Options, problems: Problems) -> list[Pair]:
     """The set's files as its dataset will find them; only those that have their partner."""
     hr, lr = dataset.get("dataroot_gt"), dataset.get("dataroot_lq")
     listed = dataset.get("meta_info_file" if dataset["type"] == "PairedImageDataset" else "meta_info")
-    if dataset["type"] == _HR_ALONE:
+    if dataset["type"] in _HR_ALONE:
         return [Pair(file) for file in hr_images(hr, dataset.get("images"), dataset.get("exclude"), path)]
     if dataset["type"] == _LISTED_HR:
         if not isinstance(hr, str) or not isinstance(listed, str) or not os.path.isfile(listed):
@@ -194,7 +194,7 @@ def _some(names: Sequence[str], what: str, shown: int = 3) -> str:
 def _look_at(path: str, dataset: Options, pairs: Sequence[Pair]) -> _Findings:
     findings = _Findings()
     scale, training = dataset.get("scale"), dataset["phase"] == "train"
-    patch = dataset.get("gt_size") if training and dataset["type"] in (*_PAIRED, _HR_ALONE) else None
+    patch = dataset.get("gt_size") if training and dataset["type"] in (*_PAIRED, _HR_ALONE[0]) else None
     hidden = not sys.stderr.isatty()
     for pair in tqdm(pairs, desc=f"{path}: images", unit="pair", delay=2, leave=False, disable=hidden):
         sizes = [_size(file, findings) for file in (pair.hr, pair.lr) if file is not None]

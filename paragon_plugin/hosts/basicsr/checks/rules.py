@@ -76,11 +76,9 @@ def _datasets(options: Options, problems: Problems) -> None:
             continue
         with problems.collected():
             check_known(f"{path}.type", dataset.get("type"), DATASET_REGISTRY)
-        if not isinstance(dataset.get("name"), str):
-            problems.error(f"{path}.name", f"must be a name, is {shown(dataset.get('name'))}")
         for error in folder_errors(path, dataset):
             problems.error(error.path, error.problem)
-        _required(f"{path}.", dataset, _needs(dataset), problems)
+        _required(f"{path}.", dataset, ("name", *_needs(dataset)), problems)
         if (dataset.get("mean") is None) != (dataset.get("std") is None):
             problems.error(f"{path}.mean", "goes with std; give both or neither")
         for n in ("", "2"):
@@ -97,8 +95,14 @@ def _datasets(options: Options, problems: Problems) -> None:
     for path, size in (("datasets.train.gt_size", train.get("gt_size")), ("gt_size", options.get("gt_size"))):
         if size is not None and scale and size % scale:
             problems.error(path, f"must be a multiple of scale {scale}, is {size}")
-    names = [d.get("name") for d in options["datasets"].values() if d["phase"] == "val"]
-    for name in sorted({str(name) for name in names if names.count(name) > 1}):
+    check_set_names(options, problems)
+
+
+def check_set_names(options: Options, problems: Problems) -> None:
+    """No two validation or test sets share a name, also where a file system does not tell case apart."""
+    names = [d["name"] for d in options["datasets"].values() if d["phase"] != "train" and "name" in d]
+    folded = [name.casefold() for name in names]
+    for name in dict.fromkeys(name for name in names if folded.count(name.casefold()) > 1):
         problems.error("datasets", f"two validation sets are called '{name}'; their results would mix")
 
 
@@ -306,9 +310,6 @@ def check_metrics(metrics: dict[str, Any], problems: Problems) -> None:
             continue
         with problems.collected():
             check_known(f"val.metrics.{name}.type", metric.get("type"), METRIC_REGISTRY)
-        if "better" in metric:
-            with problems.collected():
-                known.BETTER(f"val.metrics.{name}.better", metric["better"])
 
 
 def _of_folders(dataset: Options) -> bool:

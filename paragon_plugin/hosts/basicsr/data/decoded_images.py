@@ -1,5 +1,4 @@
-"""Decoded images, kept while there is room: a photograph of 12 megapixels takes ten times as long to decode as a patch
-of it takes to make."""
+"""Decoded images, kept while there is room: decoding a large photograph takes far longer than making a patch of it."""
 
 from collections import OrderedDict
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """ParagonSRModel: BasicSR's SRModel with a recipe of any losses under the loss scheduler."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -392,7 +393,7 @@ class ParagonSRModel(SRModel):
             best |= {
                 metric: deepcopy(dict(record))
                 for metric, record in records.items()
-                if metric in best and best[metric]["better"] == record["better"]
+                if metric in best and best[metric]["better"] == record["better"] and math.isfinite(record["val"])
             }
 
     def _load_rank_state(self, state: dict[str, Any]) -> None:

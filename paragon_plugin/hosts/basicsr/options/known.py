@@ -6,11 +6,13 @@ A kind is a function of (path, value) that returns the value as the host wants i
 import ast
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ....errors import OptionError, shown, whole_number
+from ....errors import OptionError, home_expanded, shown, whole_number
+from ....report.metrics import DIRECTIONS
 from .problems import Problems
 
 Kind = Callable[[str, Any], Any]
@@ -39,11 +41,45 @@ def block(path: str, value: Any) -> dict[str, Any]:
     return value
 
 
+def name(path: str, value: Any) -> str:
+    """Text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise OptionError(path, f"must be a name, is {shown(value)}")
+    return value
+
+
+MAX_PART = 200
+"""Bytes of a name that becomes part of a path. File systems take 255, and a date, an ending or an iteration follows."""
+
+
+def path_part(path: str, value: Any) -> str:
+    """A name that becomes part of a path: of one folder or file, inside the run's own folder."""
+    value = name(path, value)
+    try:
+        size = len(os.fsencode(value))
+    except UnicodeEncodeError:
+        raise OptionError(path, f"becomes part of a path, and no file here can be called {shown(value)}") from None
+    if size > MAX_PART:
+        raise OptionError(path, f"becomes part of a path and may have {MAX_PART} bytes, has {size}: {shown(value)}")
+    if Path(value).name != value or value == ".." or not value.isprintable():
+        raise OptionError(path, f"becomes part of a path and cannot be {shown(value)}")
+    return value
+
+
 def file_path(path: str, value: Any) -> str:
     """A path with `~` for the home folder."""
     if not isinstance(value, str) or "\0" in value:
         raise OptionError(path, f"must be a path, is {shown(value)}")
-    return str(Path(value).expanduser())
+    return home_expanded(path, value)
+
+
+def metrics(path: str, value: Any) -> dict[str, Any]:
+    """Metrics by name; the name becomes part of tags and of a picture's file name."""
+    for key, metric in block(path, value).items():
+        path_part(f"{path}.{key}", key)
+        if isinstance(metric, dict) and metric.get("better") is not None:
+            choice(*DIRECTIONS)(f"{path}.{key}.better", metric["better"])
+    return value
 
 
 def file_paths(path: str, value: Any) -> Any:
@@ -163,7 +199,8 @@ TOP: dict[str, Kind] = {
 }
 
 DATASET: dict[str, Kind] = {
-    **dict.fromkeys(("name", "type", "phase", "scale", "accum_iter"), anything),
+    "name": path_part,
+    **dict.fromkeys(("type", "phase", "scale", "accum_iter"), anything),
     **{key: or_none(file_paths) for key in ("dataroot_gt", "dataroot_lq", "dataroot_flow")},
     **{key: or_none(file_path) for key in ("meta_info", "meta_info_file")},
     "io_backend": block,
@@ -194,14 +231,12 @@ TRAIN_DATASET: dict[str, Kind] = {
 }
 
 _BLUR = ("blur_kernel_size", "kernel_list", "kernel_prob", "blur_sigma", "betag_range", "betap_range", "sinc_prob")
+_DEGRADATIONS = (*(f"{key}{n}" for n in ("", "2") for key in _BLUR), "final_sinc_prob", "use_hflip", "use_rot")
 NEEDED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("PairedImageDataset", "RealESRGANPairedDataset"), ("dataroot_gt", "dataroot_lq", "io_backend")),
     "SingleImageDataset": ("dataroot_lq", "io_backend"),
-    "RealESRGANDataset": (
-        *("dataroot_gt", "io_backend"),
-        *(f"{key}{n}" for n in ("", "2") for key in _BLUR),
-        *("final_sinc_prob", "use_hflip", "use_rot"),
-    ),
+    "RealESRGANDataset": ("dataroot_gt", "io_backend", *_DEGRADATIONS),
+    "HRDegradationDataset": ("dataroot_gt", *_DEGRADATIONS),
 }
 """Options that the host's datasets cannot do without, by type."""
 NEEDED_TO_TRAIN: dict[str, tuple[str, ...]] = dict.fromkeys(
@@ -233,15 +268,13 @@ TRAIN: dict[str, Kind] = {
 
 METRIC = ("type", "better")
 """Options of a metric that are not its function's."""
-BETTER = choice("higher", "lower")
-"""Which value of a metric is the better one."""
 
 VAL: dict[str, Kind] = {
     "val_freq": whole(1),
     "save_img": or_none(switch),
     "pbar": or_none(switch),
-    "suffix": or_none(text),
-    "metrics": or_none(block),
+    "suffix": or_none(path_part),
+    "metrics": or_none(metrics),
 }
 
 LOGGER: dict[str, Kind] = {

@@ -2,9 +2,11 @@
 
 import atexit
 import functools
+import hashlib
 import logging
 import math
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +34,11 @@ class TrainingData:
     def batch_size(self) -> int:
         """Samples of a step, over all ranks."""
         return self.loader.batch_size * self.options["world_size"]
+
+    def fingerprint(self) -> dict[str, str]:
+        """What the sets hold, as text by option path: equal where two ranks read the same."""
+        sets = [("datasets.train", self.loader.dataset), *((v.dataset.path, v.dataset) for v in self.val_loaders)]
+        return {path: _fingerprint(dataset) for path, dataset in sets}
 
     def batches(self, epoch: int, place: int) -> Iterator[dict[str, Any]]:
         """The batches of an epoch from a place on; empty where no whole batch is left."""
@@ -91,6 +98,22 @@ def build_data(options: Options, seed: int) -> TrainingData:
         val_loaders,
         UnreadableImages("datasets.train", len(images), block.get("max_unreadable", MAX_UNREADABLE)),
     )
+
+
+SAMPLE = 1000
+"""Files of a set whose sizes are compared among ranks, evenly spread."""
+
+
+def _fingerprint(dataset: Any) -> str:
+    """Number of images, and a digest of the names of all files and the sizes of some."""
+    digest, count = hashlib.sha256(), len(dataset)
+    for index in range(count):
+        for file in dataset.files(index):
+            digest.update(os.fsencode(os.path.basename(file)) + b"\0")
+    for index in sorted({i * count // SAMPLE for i in range(SAMPLE)}) if count else []:
+        for file in dataset.files(index):
+            digest.update(str(os.path.getsize(file) if os.path.exists(file) else None).encode())
+    return f"{count:,} images (digest {digest.hexdigest()[:12]})"
 
 
 def _in_order(dataset: Any) -> Any:

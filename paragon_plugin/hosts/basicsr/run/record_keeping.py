@@ -92,11 +92,13 @@ def record_validation(run: Run) -> None:
     """The metrics of a validation that has just been made, and the images that it saved."""
     if run.record is None:
         return
+    files: dict[str, Path] = {}
     for dataset, metrics in run.metrics.items():
         run.record.validation(run.iteration, dataset, metrics)
-    # The host's places: visualization/IMAGE/IMAGE_ITERATION.png
-    saved = Path(run.options["path"]["visualization"]).glob(f"*/*_{run.iteration}.png")
-    files = {file.parent.name: file for file in saved if file.stem == f"{file.parent.name}_{run.iteration}"}
+        # visualization/SET/IMAGE/IMAGE_ITERATION.png
+        for file in (Path(run.options["path"]["visualization"]) / dataset).glob(f"*/*_{run.iteration}.png"):
+            if file.stem == f"{file.parent.name}_{run.iteration}":
+                files[f"{dataset}/{file.parent.name}"] = file
     run.record.images(run.iteration, dict(sorted(files.items())))
 
 

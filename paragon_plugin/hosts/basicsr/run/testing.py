@@ -17,9 +17,10 @@ from ..checks.host_refusals import host_refusals
 from ..checks.pretrained import check_all_pretrained
 from ..checks.registered import check_known, check_network
 from ..checks.rehearsal import rehearse_validation
-from ..checks.rules import check_folders, check_metrics
+from ..checks.rules import check_folders, check_metrics, check_set_names
 from ..options.file import Options, load_options
 from ..options.problems import FirstProblem
+from .folders import make_folders, owned
 from .reference_upscalers import reference_metrics
 from .run_log import RunLog
 
@@ -41,7 +42,7 @@ def test(args: argparse.Namespace, root_path: str) -> tuple[Options, list[Valida
     """
     from basicsr.data import build_dataloader, build_dataset
     from basicsr.models import build_model
-    from basicsr.utils import get_env_info, get_time_str, make_exp_dirs
+    from basicsr.utils import get_env_info, get_time_str
     from basicsr.utils.options import dict2str
 
     log = RunLog(live=False, main_process=is_first_rank(args.launcher))
@@ -63,13 +64,14 @@ def test(args: argparse.Namespace, root_path: str) -> tuple[Options, list[Valida
     for key, loader in zip(sorted(options["datasets"]), loaders, strict=True):
         with random_state_kept(), model_state_kept(model):
             rehearse_validation(f"datasets.{key}", loader.dataset, model, options)
-    try:
-        make_exp_dirs(options)
-    except OSError as error:
-        raise OptionError(str(error.filename), f"cannot be written: {error.strerror}") from error
-    first = options["rank"] == 0  # the only one that makes folders
-    log.open(Path(options["path"]["log"]) / f"test_{options['name']}_{get_time_str()}.log" if first else None)
-    return options, [_test_on(loader, model, options) for loader in loaders]
+    with owned(options):
+        try:
+            make_folders(options)
+        except OSError as error:
+            raise OptionError(str(error.filename), f"cannot be written: {error.strerror}") from error
+        first = options["rank"] == 0  # the only one that makes folders
+        log.open(Path(options["path"]["log"]) / f"test_{options['name']}_{get_time_str()}.log" if first else None)
+        return options, [_test_on(loader, model, options) for loader in loaders]
 
 
 def _test_on(loader: Any, model: Any, options: Options) -> ValidationResult:
@@ -100,9 +102,10 @@ def _check(options: Options) -> None:
         if dataset["phase"] not in ("test", "val"):
             raise OptionError(path, "must be called test, test_<something>, val or val_<something>")
         check_known(f"{path}.type", dataset.get("type"), DATASET_REGISTRY)
-        if not isinstance(dataset.get("name"), str):
-            raise OptionError(f"{path}.name", f"must be a name, is {dataset.get('name')!r}")
+        if "name" not in dataset:
+            raise OptionError(f"{path}.name", "is missing")
         check_folders(path, dataset)
+    check_set_names(options, FirstProblem())
     options["val"] = val = {"save_img": False, "suffix": None, **(options.get("val") or {})}
     val["metrics"] = val.get("metrics") or {}
     check_metrics(val["metrics"], FirstProblem())

@@ -15,10 +15,12 @@ from ....errors import OptionError, RunError
 from ....report.progress import ProgressLine
 from ....report.results import TrainingResult
 from ....resilience.atomic_file import atomic_file
+from ....resilience.deaths import death_behind
 from ....resilience.stopping import Stop
 from ....scheduling import NonFiniteLossError
 from ..options.file import Options
-from .preparation import Run, prepare
+from .folders import make_folders, owned
+from .preparation import Run, checked_options, prepare
 from .record_keeping import (
     record_failure,
     record_scalars,
@@ -45,15 +47,18 @@ def train(args: argparse.Namespace, root_path: str) -> TrainingResult:
         NonFiniteLossError: A loss stayed NaN or infinite.
         RunError: The run cannot go on: a checkpoint cannot be written, the disk is full.
     """
-    run = prepare(args, root_path)
-    return run if isinstance(run, TrainingResult) else carry_out(run, args)
+    options, log = checked_options(args, root_path)
+    with owned(options):  # before a state is chosen, and before an older folder of the name is moved aside
+        with _naming_deaths(options):
+            run = prepare(options, log)
+        return run if isinstance(run, TrainingResult) else carry_out(run, args)
 
 
 def carry_out(run: Run, args: argparse.Namespace) -> TrainingResult:
     """Train a prepared run to its end, or to the signal that stops it; raises what `train` does."""
     try:
         tb_logger = _open_folders(run, args)
-        with _refusing_a_full_disk(run):
+        with _refusing_a_full_disk(run), _naming_deaths(run.options):
             return _loop(run, tb_logger)
     except BaseException as error:
         record_failure(run, error)
@@ -65,7 +70,7 @@ def carry_out(run: Run, args: argparse.Namespace) -> TrainingResult:
 def _open_folders(run: Run, args: argparse.Namespace) -> Any:
     """Make the run's folders, its log file and its TensorBoard writer; returns the writer or None."""
     from basicsr.train import init_tb_loggers
-    from basicsr.utils import get_time_str, make_exp_dirs, mkdir_and_rename
+    from basicsr.utils import get_time_str, mkdir_and_rename
 
     options, first = run.options, run.first_rank
     try:
@@ -74,7 +79,7 @@ def _open_folders(run: Run, args: argparse.Namespace) -> Any:
             for key in ("experiments_root", "models", "training_states", "visualization"):
                 Path(options["path"][key]).mkdir(parents=True, exist_ok=True)
         else:
-            make_exp_dirs(options)
+            make_folders(options)
             if options["logger"].get("use_tb_logger") and "debug" not in options["name"] and first:
                 mkdir_and_rename(str(Path(options["root_path"]) / "tb_logger" / options["name"]))
         if first:
@@ -106,7 +111,7 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
     started = time.monotonic()
 
     with Stop() as stop:
-        progress = ProgressLine(total, run.iteration, show=run.live)
+        progress = ProgressLine(total, run.iteration, show=run.log.live)
         if run.resume_state:
             run.before = recorded_before(run)
             stopping = run.due("val", "val_freq") and _validate(run, stop, tb_logger)
@@ -210,6 +215,20 @@ def _refusing_a_full_disk(run: Run) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise _cannot_write(run, error) from error
+
+
+@contextlib.contextmanager
+def _naming_deaths(options: Options) -> Iterator[None]:
+    """A process that the run depends on is gone: one line says which, and where to go on."""
+    try:
+        yield
+    except RuntimeError as error:
+        died = death_behind(error)
+        if died is None:
+            raise
+        message = f"{died}. {where_to_go_on(options)}"
+        logging.getLogger("basicsr").info(message, extra={"file_only": True})
+        raise RunError(message) from error
 
 
 def _cannot_write(run: Run, error: OSError) -> RunError:

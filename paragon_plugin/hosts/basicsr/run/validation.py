@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ....report.metrics import metric_text
 from ....report.results import ValidationResult
-from ....report.summary import metric_text
 from ....resilience.random_state import random_state_kept
 from ..checks.rehearsal import quiet_host
 from ..options.file import Options
