@@ -158,7 +158,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def peek(path: str | Path) -> dict[str, Any]:
     """As `read_checkpoint` for a `.pth` or `.state`, without reading its tensors or comparing its checksum."""
     try:
+        _refuse_inflating(Path(path))
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # a broken or foreign file raises nearly anything
         raise CheckpointError(path, f"is damaged or not a checkpoint ({type(error).__name__})") from error
     if not isinstance(state, dict):
