@@ -116,7 +116,8 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
             run.before = recorded_before(run)
             stopping = run.due("val", "val_freq") and _validate(run, stop, tb_logger)
         else:
-            stopping = _validate_before_training(run, stop, tb_logger)
+            stopping = False
+            _validate_before_training(run, stop, tb_logger)
         while run.iteration < total and not stopping:
             for batch in run.data.batches(run.epoch, run.place):
                 data_timer.record()
@@ -252,15 +253,15 @@ def _validate(run: Run, stop: Stop, tb_logger: Any) -> bool:
     return stop.agreed()
 
 
-def _validate_before_training(run: Run, stop: Stop, tb_logger: Any) -> bool:
-    """The same of the network that the run begins with."""
+def _validate_before_training(run: Run, stop: Stop, tb_logger: Any) -> None:
+    """The same of the network that the run begins with. A signal ends it, and the run after its first step."""
 
     def work() -> None:
         run.before = validate_before_training(run.options, run.model, run.data.val_loaders, tb_logger)
         record_validation_before(run)
 
     stop.unless_asked(work)
-    return stop.agreed()
+    stop.agreed()  # ranks wait here for the first one, which validates alone
 
 
 def _optimize(model: Any, iteration: int, options: Options) -> None:
