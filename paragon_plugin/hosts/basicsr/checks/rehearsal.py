@@ -255,7 +255,7 @@ def _failure(image: _Image, model: Any, metrics: Mapping[str, Any] | None) -> st
     block = model.opt["val"]
     model.opt["val"] = {**block, "metrics": metrics, "pbar": False}
     try:
-        with quiet_host(), host_refusals(""):
+        with _quiet(), host_refusals(""):
             model.validation(DataLoader(image), None, None, save_img=False)
     except (OptionError, RunError) as error:
         return str(error)
@@ -267,7 +267,7 @@ def _failure(image: _Image, model: Any, metrics: Mapping[str, Any] | None) -> st
 
 
 @contextlib.contextmanager
-def quiet_host() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """The host logs each validation."""
     logger = logging.getLogger("basicsr")
     before, logger.disabled = logger.disabled, True

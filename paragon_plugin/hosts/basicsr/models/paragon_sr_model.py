@@ -257,12 +257,12 @@ class ParagonSRModel(SRModel):
     def nondist_validation(self, dataloader: Any, current_iter: int | None, tb_logger: Any, save_img: bool) -> None:
         """As the host's; a network that is the best so far is kept as `net_g_best.pth`.
 
-        Without an iteration it is a rehearsal, and nothing is kept.
+        Without an iteration it is a rehearsal, and at iteration 0 nothing is trained: nothing is kept.
         """
         super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
         if (
             self.opt["is_train"]
-            and current_iter is not None
+            and current_iter
             and self._is_best(dataloader.dataset.opt["name"], current_iter)
         ):
             self._save_generator("best")

@@ -7,7 +7,6 @@ from typing import Any
 from ....report.metrics import metric_text
 from ....report.results import ValidationResult
 from ....resilience.random_state import random_state_kept
-from ..checks.rehearsal import quiet_host
 from ..options.file import Options
 from .validation_record import recorded_references
 
@@ -47,16 +46,14 @@ def validate_before_training(
     if not (options.get("val") or {}).get("metrics"):
         return results
     for loader in loaders:
-        with random_state_kept(), quiet_host():
-            model.validation(loader, None, None, False)
+        with random_state_kept():
+            model.validation(loader, 0, tb_logger, False)
         name, metrics = loader.dataset.opt["name"], dict(getattr(model, "metric_results", {}))
         results[name] = metrics
         for attribute in ("metric_results", "best_metric_results"):
             vars(model).pop(attribute, None)
         if options["rank"] == 0:
             logging.getLogger("basicsr").info(f"Validation {name}, before training: {_words(metrics)}")
-        for metric, value in metrics.items() if tb_logger else ():
-            tb_logger.add_scalar(f"metrics/{name}/{metric}", value, 0)
     return results
 
 
