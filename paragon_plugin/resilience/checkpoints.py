@@ -178,8 +178,8 @@ def nonfinite_weight(weights: Mapping[str, Tensor]) -> str | None:
 
 
 def _read_pickled(path: Path) -> Any:
+    verify_checksum(path)  # first: what is damaged may say any size
     _refuse_inflating(path)
-    verify_checksum(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -31,7 +31,7 @@ def test_a_run_from_start_to_summary(paragon: Paragon, short_options: Options, t
         f"net_g_{label}.pth" for label in (20, 40, "latest", "best")
     }
     assert {p.name for p in (root / "training_states").iterdir()} == {"20.state", "40.state"}
-    assert len(list((root / "visualization").glob("*/*.png"))) == 4
+    assert len(list((root / "visualization").glob("*/*/*.png"))) == 4
     assert (root / "short.yml").is_file()
     assert "Network: ParagonSR2" in next(root.glob("train_*.log")).read_text()
     decisions = [json.loads(line) for line in (root / "loss_schedule.jsonl").read_text().splitlines()]

@@ -260,11 +260,7 @@ class ParagonSRModel(SRModel):
         Without an iteration it is a rehearsal, and at iteration 0 nothing is trained: nothing is kept.
         """
         super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
-        if (
-            self.opt["is_train"]
-            and current_iter
-            and self._is_best(dataloader.dataset.opt["name"], current_iter)
-        ):
+        if self.opt["is_train"] and current_iter and self._is_best(dataloader.dataset.opt["name"], current_iter):
             self._save_generator("best")
 
     def _is_best(self, dataset: str, iteration: int) -> bool:
