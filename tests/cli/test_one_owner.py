@@ -102,7 +102,7 @@ def test_a_killed_data_worker_is_one_line_and_a_killed_owner_in_nobodys_way(shor
     for worker in workers:
         os.kill(worker, signal.SIGSTOP)  # they outlive it
     second.kill()
-    second.communicate()
+    second.wait()  # not for the ends of its pipes, which the workers have as well
     third = start(file, "--auto_resume")
     try:
         training(third, max(int(path.stem) for path in states.glob("*.state")))

@@ -93,6 +93,8 @@ def hostile_value(path: Path, text: str, draw: random.Random) -> str:
         value = json.loads(parts[number])
     except ValueError:  # damaged before
         return text
+    if not isinstance(value, dict | list):
+        return text
     block: Any = value
     while True:  # down to some depth
         key = draw.choice(list(block) if isinstance(block, dict) else range(len(block))) if block else None

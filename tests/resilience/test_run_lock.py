@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -57,6 +58,11 @@ def holder(folder: Path, how: str = "alone") -> Iterator[tuple[subprocess.Popen[
                     os.kill(number, signal.SIGKILL)
 
 
+def pipe(end: IO[str] | None) -> IO[str]:
+    assert end is not None
+    return end
+
+
 def test_a_living_owner_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "experiments" / "mine"
     with holder(folder) as (process, _), pytest.raises(OptionError, match=f"in use by process {process.pid} on "):
@@ -78,19 +84,19 @@ def test_a_killed_owner_is_in_nobodys_way_even_while_its_children_live(tmp_path:
 def test_of_two_that_ask_at_once_one_gets_the_lock(tmp_path: Path) -> None:
     """Twenty rounds; the others may be through before the lock is given back and asked for again."""
     command = [sys.executable, "-c", RACER]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as one, subprocess.Popen(command, **pipes) as other:
         for number in range(20):
             for line in (f"{tmp_path / 'experiments' / str(number)}\n", "done\n"):
                 if line == "done\n":
-                    said = [racer.stdout.readline() for racer in (one, other)]
+                    said = [pipe(racer.stdout).readline() for racer in (one, other)]
                     assert said.count("mine\n") == 1, said
                     assert sum("is in use by process" in text for text in said) == 1, said
                 for racer in (one, other):
-                    racer.stdin.write(line)
-                    racer.stdin.flush()
+                    pipe(racer.stdin).write(line)
+                    pipe(racer.stdin).flush()
         for racer in (one, other):
-            racer.stdin.close()
+            pipe(racer.stdin).close()
 
 
 def test_a_lock_that_is_given_back_leaves_nothing(tmp_path: Path) -> None:

@@ -27,10 +27,15 @@ _SR, _BASE, _LOSSES = "traiNNer/models/sr_model.py", "traiNNer/models/base_model
 _OPTIONS, _STRUCTS = "traiNNer/utils/options.py", "traiNNer/utils/redux_options.py"
 
 PARTS = (
-    Part("train.py", "train_pipeline"),
+    Part("train.py", "train_pipeline", mentions="optimize_parameters"),
+    Part("train.py", "train_pipeline", mentions="get_current_log"),
+    Part("train.py", "train_pipeline", mentions="validation"),
+    Part("train.py", "train_pipeline", mentions="save"),
     Part("traiNNer/archs/__init__.py", "arch_filenames", mentions="_arch.py"),
     Part("traiNNer/archs/__init__.py", "build_network", mentions="ARCH_REGISTRY"),
     Part("traiNNer/utils/registry.py", "ARCH_REGISTRY"),
+    Part("traiNNer/utils/registry.py", "SPANDREL_REGISTRY"),
+    Part("traiNNer/utils/registry.py", "TESTARCH_REGISTRY"),
     Part("traiNNer/utils/registry.py", "Registry.register", takes=("obj",), mentions="__name__"),
     Part("traiNNer/utils/registry.py", "Registry.__contains__", takes=("name",)),
     Part(_OPTIONS, "yaml_load", takes=("file_path",), mentions="ReduxOptions"),
@@ -40,6 +45,7 @@ PARTS = (
     Part(_STRUCTS, "TrainOptions.optim_g"),
     Part(_STRUCTS, "ReduxOptions.train"),
     Part(_STRUCTS, "ReduxOptions.name"),
+    Part(_STRUCTS, "ReduxOptions.rank"),
     Part(_STRUCTS, "ReduxOptions.network_g"),
     Part(_STRUCTS, "ReduxOptions.datasets"),
     Part(_STRUCTS, "ReduxOptions.val"),

@@ -36,11 +36,10 @@ def redux(checkout: Path) -> Path:
 
 @pytest.fixture
 def copied(checkout: Path, tmp_path: Path) -> Path:
-    """A copy of the sources of the checkout, without its data sets and weights."""
+    """A copy of the sources of the checkout, not linked, without its data sets and weights."""
     folder = tmp_path / "checkout"
-    skipped = shutil.ignore_patterns(
-        ".git", "datasets", "experiments", "tb_logger", "results", "docs", "tests", "*.pt*"
-    )
+    made = (".git", "experiments", "tb_logger", "results", "paragon_arch.py", "paragon.schema.json")
+    skipped = shutil.ignore_patterns(*made, "datasets", "docs", "tests", "*.pt*")
     shutil.copytree(checkout, folder, ignore=skipped)
     return folder
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,29 @@ def test_a_checkout_without_a_schema_is_linked(stub: Path, capsys: pytest.Captur
     assert main(["redux", "link", str(stub)]) == 0
     assert (stub / LINK).is_file()
     assert "editors get no schema" in capsys.readouterr().out
+
+
+def run_as_redux_does(file: Path) -> None:
+    exec(compile(file.read_text(), str(file), "exec"), {"__file__": str(file)})
+
+
+def test_the_file_does_nothing_where_it_is_told_so(stub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["redux", "link", str(stub)]) == 0
+    monkeypatch.setenv("PARAGON_DISABLE", "1")
+    monkeypatch.setitem(sys.modules, "traiNNer.utils.options", None)
+    run_as_redux_does(stub / LINK)
+
+
+def test_redux_runs_on_where_the_plugin_is_gone(
+    stub: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["redux", "link", str(stub)]) == 0
+    capsys.readouterr()
+    monkeypatch.setitem(sys.modules, "paragon_plugin.hosts.trainner_redux", None)
+    run_as_redux_does(stub / LINK)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("paragon-plugin cannot be imported")
+    assert line.endswith(f"Install it, or remove {stub / LINK}")
 
 
 def test_a_real_checkout_is_clean_after_unlink(copied: Path) -> None:

@@ -28,6 +28,9 @@ ROOT = Path(__file__).resolve().parents[3]
 WITHOUT_GPU = Path(__file__).with_name("without_gpu.py")
 LAUNCHER = ("-m", "paragon_plugin.hosts.trainner_redux")
 
+THEIRS = {"type": "span_s", "feature_channels": 8}
+"""One of redux's own networks."""
+
 Script = Callable[..., subprocess.Popen[bytes]]
 Done = Callable[..., str]
 
@@ -112,25 +115,28 @@ def lines(site: Path, name: str = "run") -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
+def wait_for(site: Path, iteration: int, process: subprocess.Popen[bytes], name: str = "run") -> None:
+    """Until a run has recorded an iteration."""
+    for _ in range(3000):
+        if any(line["iteration"] >= iteration for line in lines(site, name)) or process.poll() is not None:
+            return
+        time.sleep(0.1)
+
+
 def weights_at(site: Path, iteration: int, name: str = "run") -> dict[str, float]:
     """Weights of the losses, as the record has them."""
     found = [line for line in lines(site, name) if (line["kind"], line["iteration"]) == ("scalars", iteration)]
     return {tag: value for tag, value in found[-1]["values"].items() if tag.startswith("loss_weights/")}
 
 
-@pytest.mark.parametrize(
-    "network", [{"type": "paragonsr2_nano"}, {"type": "span_s", "feature_channels": 8}], ids=["ours", "theirs"]
-)
+@pytest.mark.parametrize("network", [{"type": "paragonsr2_nano"}, THEIRS], ids=["ours", "theirs"])
 def test_a_linked_run_is_killed_resumed_and_reported(
     network: dict[str, Any], site: Path, script: Script, done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["redux", "link", str(site)]) == 0
     file = write(site, **GAN, network_g=network)
     killed = script("train.py", "-opt", file)
-    for _ in range(3000):
-        if any(line["iteration"] >= 25 for line in lines(site)) or killed.poll() is not None:
-            break
-        time.sleep(0.1)
+    wait_for(site, 25, killed)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     before = weights_at(site, 20)
@@ -149,6 +155,7 @@ def test_a_linked_run_is_killed_resumed_and_reported(
     assert main(["report", "run"]) == 0
     page = (site / "experiments/run/report.html").read_text()
     assert "l_g_mssim" in page
+    assert "models/net_g_ema_latest.safetensors" in page
     assert "calibrated" in page
     if network["type"] == "paragonsr2_nano":
         weights = site / "experiments/run/models/net_g_ema_latest.safetensors"
@@ -156,11 +163,28 @@ def test_a_linked_run_is_killed_resumed_and_reported(
         assert Image.open("large.png").size == (96, 96)
 
 
+def test_an_interrupted_run_is_stopped_and_one_with_an_error_failed(site: Path, script: Script, done: Done) -> None:
+    file = write(site, train__total_iter=1000)
+    running = script(*LAUNCHER, "train.py", "-opt", file)
+    wait_for(site, 3, running)
+    running.send_signal(signal.SIGINT)
+    done(running)
+    assert lines(site)[-1]["kind"] == "stopped"
+    failing = script(*LAUNCHER, "train.py", "-opt", write(site, "broken", train__total_iter=1000))
+    wait_for(site, 3, failing, "broken")
+    shutil.rmtree(site / "datasets/train")
+    done(failing)
+    last = lines(site, "broken")[-1]
+    assert last["kind"] == "failed"
+    assert "datasets/train" in last["reason"]
+
+
 @pytest.mark.parametrize("block", [..., {"enabled": False}, {"enabled": True, "observe": True}])
 def test_weights_are_those_of_an_unlinked_checkout(block: Any, site: Path, script: Script, done: Done) -> None:
-    done(script("train.py", "-opt", write(site, "plain", train__total_iter=20, train__dynamic_loss_scheduling=...)))
+    changes = {"train__total_iter": 20, "network_g": THEIRS}
+    done(script("train.py", "-opt", write(site, "plain", **changes, train__dynamic_loss_scheduling=...)))
     assert main(["redux", "link", str(site)]) == 0
-    done(script("train.py", "-opt", write(site, train__total_iter=20, train__dynamic_loss_scheduling=block)))
+    done(script("train.py", "-opt", write(site, **changes, train__dynamic_loss_scheduling=block)))
     plain, ours = (
         load_file(site / f"experiments/{name}/models/net_g_ema_latest.safetensors") for name in ("plain", "run")
     )
@@ -180,7 +204,7 @@ def test_the_launcher_needs_no_file(site: Path, script: Script, done: Done) -> N
     assert len(list((site / "results/tested/visualization").rglob("*.png"))) == 2
 
 
-def test_two_processes_train_alike(site: Path, script: Script, done: Done) -> None:
+def test_two_processes_train_and_the_first_keeps_the_record(site: Path, script: Script, done: Done) -> None:
     assert main(["redux", "link", str(site)]) == 0
     file = write(site, **GAN, datasets__train__batch_size_per_gpu=2)
     done(script("train.py", "--launcher", "pytorch", "-opt", file, ranks=2))
@@ -202,7 +226,7 @@ def test_disabled_redux_knows_nothing_of_the_block(site: Path, script: Script, d
     assert main(["redux", "link", str(site)]) == 0
     told = done(script("train.py", "-opt", write(site), PARAGON_DISABLE="1"), status=1)
     assert "unknown field `dynamic_loss_scheduling`" in told
-    done(script("train.py", "-opt", write(site, network_g={"type": "span_s", "feature_channels": 8},
+    done(script("train.py", "-opt", write(site, network_g=THEIRS,
                                           train__dynamic_loss_scheduling=...), PARAGON_DISABLE="1"))  # fmt: skip
 
 

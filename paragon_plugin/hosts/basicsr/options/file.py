@@ -28,8 +28,8 @@ Options = dict[str, Any]
 MAX_VALUES = 100_000
 """Values an option file may hold once its aliases are written out: a few lines of them can stand for billions."""
 
-MAX_BYTES = 1 << 20
-"""Size of an option file; those that people write have less than a fiftieth of it."""
+MAX_BYTES = 1 << 23
+"""Size of an option file. One that names ten thousand images has an eighth of it, others a thousandth."""
 
 MAX_DIGITS = 64
 """Characters of a number: PyYAML takes the square of its length in time."""
@@ -56,7 +56,8 @@ class OptionLoader(yaml.SafeLoader):
             raise ComposerError(None, None, "holds a YAML alias that refers to itself", mark)
         if not alias:
             self._sizes[id(node)] = self._checked(node)
-        if self._sizes[id(node)] > MAX_VALUES:
+        # What has been composed so far counts too: the values of a long list come before the list.
+        if max(self._sizes[id(node)], len(self._sizes)) > MAX_VALUES:
             raise ComposerError(None, None, f"holds more than {MAX_VALUES:,} values; look at its YAML aliases", mark)
         return node
 

@@ -16,7 +16,8 @@ from ....report.progress import ProgressLine
 from ....report.results import TrainingResult
 from ....resilience.atomic_file import atomic_file
 from ....resilience.deaths import death_behind
-from ....resilience.stopping import Stop
+from ....resilience.ranks import distributed
+from ....resilience.stopping import Stop, let_last_words_be_said
 from ....scheduling import NonFiniteLossError
 from ..options.file import Options
 from .folders import make_folders, owned
@@ -227,6 +228,8 @@ def _naming_deaths(options: Options) -> Iterator[None]:
         died = death_behind(error)
         if died is None:
             raise
+        if distributed():
+            let_last_words_be_said()
         message = f"{died}. {where_to_go_on(options)}"
         logging.getLogger("basicsr").info(message, extra={"file_only": True})
         raise RunError(message) from error

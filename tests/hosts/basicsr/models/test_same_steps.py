@@ -85,7 +85,7 @@ def test_a_lost_rank_ends_the_job_with_an_error(short_options: Callable[..., Pat
     assert job.process.wait(60) != 0
     said = job.output.read_text()
     assert re.search(r"^paragon train: rank 0 has lost another process of this run.*--auto_resume goes on", said, re.M)
-    assert "Traceback" not in said.partition("torch.distributed.elastic")[0]
+    assert "Traceback" not in said.partition("torch/distributed/elastic")[0]  # torchrun's own comes after that
     states = (tmp_path / "experiments/short/training_states").glob("*.state")
     assert all(int(path.stem) % 5 == 0 for path in states)  # none was written for the occasion
 

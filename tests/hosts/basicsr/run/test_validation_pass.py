@@ -73,10 +73,10 @@ def test_a_flat_image_is_left_out_of_the_mean_and_named_once(
     with caplog.at_level(logging.WARNING, "basicsr"):
         model = validated(1, 2)
     assert model.metric_results["psnr"] == pytest.approx(mean)
-    told = [record.getMessage() for record in caplog.records if "no finite number" in record.getMessage()]
-    assert told == [
+    told = {record.getMessage() for record in caplog.records if "no finite number" in record.getMessage()}
+    assert told == {
         "Validation V, iteration 1: psnr is no finite number on flat (inf); left out of the mean of 3 images"
-    ]
+    }
 
 
 def test_a_metric_without_any_number_is_shown_and_never_best(validated: Callable[..., Any], tmp_path: Path) -> None:
@@ -123,8 +123,8 @@ def test_sets_with_equal_names_have_a_folder_each(validated: Callable[..., Any],
     other |= {"dataroot_gt": str(tmp_path / "other" / "HR"), "dataroot_lq": str(tmp_path / "other" / "LR")}
     validated(7, datasets__val_2=other)
     assert files(tmp_path) == {"V/a/a_7.png", "Others/a/a_7.png"}
-    one, two = (cv2.imread(str(tmp_path / "experiments/short/visualization" / f)) for f in sorted(files(tmp_path)))
-    assert not np.array_equal(one, two)
+    one, two = ((tmp_path / "experiments/short/visualization" / file).read_bytes() for file in files(tmp_path))
+    assert one != two
 
 
 def test_images_of_one_set_never_share_a_file(validated: Callable[..., Any], tmp_path: Path) -> None:
