@@ -56,6 +56,7 @@ def short_options(tmp_path: Path) -> Callable[..., Path]:
             "datasets__train__dataset_enlarge_ratio": 8,
             "train__total_iter": 40,
             "train__optim_g__lr": 2e-3,
+            "train__ema_decay": 0.9,
             "train__scheduler__eta_min": 1e-5,
             "val__val_freq": 1000,
             "val__save_img": False,

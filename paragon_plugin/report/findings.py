@@ -82,7 +82,7 @@ def _progress(run: RunHistory) -> tuple[str, bool | None]:
                 f"{label(standing)} {how} from {standing.form(first)} at iteration {first_iteration:,} "
                 f"to {standing.form(last)} at iteration {standing.points[-1][0]:,}."
             )
-            return text, gain > 0
+            return text, gain > 0 and standing.form(first) != standing.form(last)
     totals = _total_loss(run)
     if len(totals) < 4:
         return "", None
@@ -152,6 +152,15 @@ def comparison_finding(run: RunHistory) -> Finding:
     )
     if standing.decibels and gain > 0:
         said += f" {gain:.2f} dB over bicubic means pixel errors {100 * (1 - 10 ** (-gain / 20)):.0f} % smaller."
+    begin, before = standing.points[0]
+    if begin == 0 and len(standing.points) > 1:
+        brought = standing.gain(before)
+        if standing.form(before) == standing.form(standing.value):
+            brought = 0.0
+        what = f"{standing.form_gain(brought)} {'better' if brought > 0 else 'worse'}" if brought else "no different"
+        said += f" The network that training began with had {standing.form(before)}: training made it {what}."
+        if gain > 0 and brought <= 0:
+            return Finding(question, "Yes, but not by training.", said)
     return Finding(question, "Yes." if gain > 0 else "No.", said, "good" if gain > 0 else "bad")
 
 

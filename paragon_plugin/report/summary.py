@@ -7,6 +7,7 @@ from .metrics import metric_text
 from .results import TrainingResult, ValidationResult
 
 OURS = "this network"
+BEFORE = "before training"
 
 
 def closing_summary(result: TrainingResult) -> str:
@@ -25,7 +26,8 @@ def comparison(validation: ValidationResult) -> Iterator[str]:
     plural = "s" if validation.images != 1 else ""
     yield f"Validation on {validation.images} image{plural} of {validation.dataset}:"
     metrics = list(validation.metrics)
-    rows = {**validation.reference, OURS: validation.metrics}
+    before = {BEFORE: validation.before} if validation.before.keys() >= validation.metrics.keys() else {}
+    rows = {**validation.reference, **before, OURS: validation.metrics}
     width = max(map(len, rows))
     yield "  " + " " * width + "".join(f"  {metric:>10}" for metric in metrics)
     for name, values in rows.items():

@@ -155,9 +155,31 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return state
 
 
+def peek(path: str | Path) -> dict[str, Any]:
+    """As `read_checkpoint` for a `.pth` or `.state`, without reading its tensors or comparing its checksum."""
+    try:
+        _refuse_inflating(Path(path))
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except CheckpointError:
+        raise
+    except Exception as error:  # a broken or foreign file raises nearly anything
+        raise CheckpointError(path, f"is damaged or not a checkpoint ({type(error).__name__})") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(path, f"is not a checkpoint but a {type(state).__name__}")
+    return state
+
+
+def nonfinite_weight(weights: Mapping[str, Tensor]) -> str | None:
+    """Name of the first weight with NaN or infinity; None where all are finite."""
+    for name, value in weights.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            return name
+    return None
+
+
 def _read_pickled(path: Path) -> Any:
+    verify_checksum(path)  # first: what is damaged may say any size
     _refuse_inflating(path)
-    verify_checksum(path)
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -156,7 +156,7 @@ def test_every_loss_is_told_of(check: Check, short_options: Options) -> None:
             "error: train.dynamic_loss_scheduling.baseline_iterations: is 40, but training ends at total_iter 40",
         ),
         (
-            {"train__total_iter": 8},
+            {"train__total_iter": 8, "train__scheduler__periods": [8], "train__ema_decay": 0.5},
             "warning: train.dynamic_loss_scheduling: its baseline takes 10 iterations, total_iter is 8: it never acts",
         ),
         (

@@ -364,7 +364,10 @@ LATE: list[tuple[dict[str, Any], str]] = [
     ({"datasets__train__gt_size": 33}, "datasets.train.gt_size: must be a multiple of scale 2"),
     ({"datasets__train__use_hflip": ...}, "datasets.train.use_hflip: is missing"),
     ({"network_g__in_chans": 1}, "network_g: this network takes images of 1 channels"),
-    ({"val__metrics__psnr__crop_border": 999}, "val.metrics.psnr: gives nan"),
+    (
+        {"val__metrics__psnr__crop_border": 999},
+        "val.metrics.psnr: cannot measure a.png (32 x 32) of datasets.val: psnr g",
+    ),
     ({"train__losses": [{"type": "L1Loss", "reduction": "none"}]}, "l1_loss must be one number"),
     ({"train__warmup_iter": "x"}, "train.warmup_iter: must be a number"),
     (

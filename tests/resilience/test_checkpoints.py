@@ -188,7 +188,7 @@ def test_metadata_loads_safely_and_stock_basicsr_passes_over_it(tmp_path: Path) 
 @pytest.mark.usefixtures("host")
 @pytest.mark.parametrize(("state", "param_key"), [({"params": W}, "params"), (W, None), (W, "params")])
 def test_training_accepts_what_the_reader_reads(tmp_path: Path, state: Any, param_key: str | None) -> None:
-    from paragon_plugin.hosts.basicsr.checks.rules import check_pretrained
+    from paragon_plugin.hosts.basicsr.checks.pretrained import check_pretrained
 
     for file in (tmp_path / "a.pth", tmp_path / "a.safetensors"):
         torch.save(state, file) if file.suffix == ".pth" else save_file(W, file)

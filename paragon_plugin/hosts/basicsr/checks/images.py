@@ -15,6 +15,7 @@ from ....resilience.fault_tolerant_dataset import MAX_UNREADABLE, too_many
 from ....resilience.image_damage import image_damage
 from ..data.hr_images import hr_images
 from ..options.file import Options
+from ..options.meta_info import SUFFIXES, first_name, read_meta_info
 from ..options.problems import Problems
 
 ORIENTATION = 0x0112
@@ -57,10 +58,56 @@ def check_images(options: Options, problems: Problems) -> None:
             continue
         path = f"datasets.{key}"
         dataset = {**dataset, "type": str(dataset.get("type")).removesuffix("_basicsr")}
+        _report_folders(path, dataset, problems)
         pairs = _pairs(path, dataset, problems)
         if not problems.complete and len(pairs) > SAMPLE:
             pairs = [pairs[i * len(pairs) // SAMPLE] for i in range(SAMPLE)]
         _report(path, dataset, _look_at(path, dataset, pairs), len(pairs), problems)
+
+
+def _report_folders(path: str, dataset: Options, problems: Problems) -> None:
+    """Images that stand in sub-folders, which the host's datasets do not look into, and files that are no images."""
+    listed = dataset.get("meta_info_file") or dataset.get("meta_info")
+    if dataset["type"] not in (*_PAIRED, "SingleImageDataset") or listed:
+        return
+    for key in ("dataroot_gt", "dataroot_lq"):
+        folder = dataset.get(key)
+        if not isinstance(folder, str) or not os.path.isdir(folder):
+            continue
+        files = _files(Path(folder))
+        foreign = [name for name in files if not _looks_like_an_image(name) and not _is_image(Path(folder) / name)]
+        if foreign:
+            text = f"holds what is no image: {_some(foreign, 'file')}; remove it, the host opens every file of a folder"
+            problems.error(f"{path}.{key}", text)
+        below = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and _holds_images(entry.path))
+        if not below:
+            continue
+        where = f"{len(below)} sub-folder{'' if len(below) == 1 else 's'} of {folder} ({', '.join(below[:3])}"
+        where += ", ...)" if len(below) > 3 else ")"
+        if len(files) == len(foreign):
+            problems.error(
+                f"{path}.{key}",
+                f"images stand in {where}, and none in the folder itself, where the host looks: move them up, name one "
+                "of the sub-folders, or list them (meta_info)",
+            )
+        else:
+            problems.warn(f"{path}.{key}", f"images in {where} are not used: the host looks in the folder itself")
+
+
+def _looks_like_an_image(name: str) -> bool:
+    return name.lower().endswith(tuple(f".{suffix}" for suffix in SUFFIXES))
+
+
+def _is_image(file: Path) -> bool:
+    try:
+        image_size(file)
+    except Exception:  # Pillow raises nearly anything on what is no image
+        return False
+    return True
+
+
+def _holds_images(folder: str) -> bool:
+    return any(_looks_like_an_image(name) for _, _, names in os.walk(folder) for name in names)
 
 
 def _pairs(path: str, dataset: Options, problems: Problems) -> list[Pair]:
@@ -72,7 +119,7 @@ def _pairs(path: str, dataset: Options, problems: Problems) -> list[Pair]:
     if dataset["type"] == _LISTED_HR:
         if not isinstance(hr, str) or not isinstance(listed, str) or not os.path.isfile(listed):
             return []
-        return [Pair(Path(hr) / line.split(" ")[0]) for line in _lines(f"{path}.meta_info", listed, problems)]
+        return [Pair(Path(hr) / first_name(line)) for line in _lines(f"{path}.meta_info", listed, problems)]
     if dataset["type"] not in _PAIRED or not isinstance(hr, str) or not isinstance(lr, str):
         return []
     if not (os.path.isdir(hr) and os.path.isdir(lr)):
@@ -86,14 +133,14 @@ def _pairs(path: str, dataset: Options, problems: Problems) -> list[Pair]:
     if listed is not None:
         if dataset["type"] != "PairedImageDataset" or not os.path.isfile(listed):
             return []
-        names = [line.split(" ")[0] for line in _lines(f"{path}.meta_info_file", listed, problems)]
+        names = [first_name(line) for line in _lines(f"{path}.meta_info_file", listed, problems)]
         return [Pair(Path(hr) / name, Path(lr) / _partner(name, template)) for name in names]
     return _paired_by_name(path, Path(hr), Path(lr), template, problems)
 
 
 def _lines(path: str, file: str, problems: Problems) -> list[str]:
     try:
-        return [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines()]
+        return read_meta_info(file)
     except (OSError, UnicodeDecodeError) as error:
         problems.error(path, f"{file} cannot be read as text: {error}")
         return []
@@ -105,7 +152,7 @@ def _partner(name: str, template: str) -> str:
 
 
 def _paired_by_name(path: str, hr: Path, lr: Path, template: str, problems: Problems) -> list[Pair]:
-    hr_names, lr_names = _files(hr), _files(lr)
+    hr_names, lr_names = ([n for n in _files(f) if _looks_like_an_image(n) or _is_image(f / n)] for f in (hr, lr))
     partners = {name: _partner(name, template) for name in hr_names}
     there = set(lr_names)
     alone = [name for name, partner in partners.items() if partner not in there]
@@ -168,18 +215,24 @@ def _size(file: Path, findings: _Findings) -> tuple[int, int] | None:
     problem = image_damage(file)
     if problem is None:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # large images are what is trained on
-                with Image.open(file) as image:
-                    # OpenCV turns a picture as its EXIF block says.
-                    turned = "exif" in image.info and image.getexif().get(ORIENTATION, 1) >= 5
-                    return (image.height, image.width) if turned else image.size
-        except Image.DecompressionBombError:
-            return None
+            return image_size(file)
         except Exception as error:  # Pillow raises nearly anything on what is no image
             problem = f"cannot be read as an image ({type(error).__name__})"
     findings.unreadable.append(f"{file} {problem}")
     return None
+
+
+def image_size(file: str | Path) -> tuple[int, int] | None:
+    """Width and height from the header; None where Pillow holds the picture for too large."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # large images are what is trained on
+            with Image.open(file) as image:
+                # OpenCV turns a picture as its EXIF block says.
+                turned = "exif" in image.info and image.getexif().get(ORIENTATION, 1) >= 5
+                return (image.height, image.width) if turned else image.size
+    except Image.DecompressionBombError:
+        return None
 
 
 def _fits(hr: tuple[int, int], lr: tuple[int, int], scale: int, *, exactly: bool) -> bool:

@@ -98,7 +98,7 @@ def _load(text: str, source: str) -> Any:
     try:
         return _copied(yaml.load(text, OptionLoader))
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        mark = _mark(error)
         where = f"{source}, line {mark.line + 1}" if mark else source
         problem = (getattr(error, "problem", None) or str(error)).replace("\n", " ")
         if "could not determine a constructor for the tag" in problem:
@@ -108,6 +108,16 @@ def _load(text: str, source: str) -> Any:
     except (ValueError, RecursionError, TypeError, AttributeError, LookupError, OverflowError) as error:
         # What PyYAML lets through of a value that its own tags cannot make: a date of no calendar, a map in a set.
         raise OptionError(source, f"not readable as YAML: {error}") from None
+
+
+def _mark(error: yaml.YAMLError) -> Any:
+    """Where the mistake is. Of what is not closed, and of a key without a colon, that is where it begins: the reader
+    only notices a line later, or at the end."""
+    mark, begin = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    context, problem = str(getattr(error, "context", "")), str(getattr(error, "problem", ""))
+    is_open = "scanning a simple key" in context or "scanning a quoted scalar" in context
+    is_open |= "parsing a flow" in context and problem.endswith(("got ':'", "got '<stream end>'"))
+    return begin if is_open and begin is not None else mark
 
 
 def read_option_file(path: str | Path) -> Options:

@@ -114,24 +114,38 @@ def choice(*values: str) -> Kind:
     return check
 
 
+def some_of(*values: str) -> Kind:
+    """A list of some of these words: what is drawn at random fails only once it is drawn."""
+
+    def check(path: str, value: Any) -> list[str]:
+        if not isinstance(value, list) or not value or any(item not in values for item in value):
+            raise OptionError(path, f"must be a list of some of {', '.join(values)}; is {shown(value)}")
+        return value
+
+    return check
+
+
 def numbers(
     count: int | None = None,
     *,
     low: float = -math.inf,
+    high: float = math.inf,
     rising: bool = False,
     some: bool = False,
     empty: bool = False,
 ) -> Kind:
-    """A list of finite numbers from `low` on: so many, in rising order, not all 0, perhaps none where so said."""
+    """A list of finite numbers from `low` to `high`: so many, rising, not all 0, perhaps none where so said."""
     rule = (
         "a list of" + (f" {count}" if count else "") + " numbers" + (f" of at least {low:g}" if low > -math.inf else "")
     )
+    rule += f" and at most {high:g}" if high < math.inf else ""
     rule += ", the smaller first" if rising else ", not all 0" if some else ""
 
     def check(path: str, value: Any) -> list[float]:
         items = value if isinstance(value, list) else []
         good = (bool(items) or (empty and value == [])) and all(
-            isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) and x >= low for x in items
+            isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) and low <= x <= high
+            for x in items
         )
         if (
             not good
@@ -151,17 +165,22 @@ def or_none(kind: Kind) -> Kind:
 
 
 PROBABILITY = number("from 0 to 1", 0, 1)
-POSITIVE_RANGE = numbers(2, low=0, rising=True)
+POSITIVE_RANGE = numbers(2, low=0, high=1e6, rising=True)
+SCALE_RANGE = numbers(2, low=0.01, high=64, rising=True)
+"""Of sizes: with 0 nothing is left of an image, and a kernel of width 0 has no values."""
 RATE = number("above 0", 0, 1e38, above_low=True)
+
+KERNELS = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
+"""Blur kernels of Real-ESRGAN's degradations."""
 
 DEGRADATIONS: dict[str, Kind] = {
     **{f"resize_prob{n}": numbers(3, low=0, some=True) for n in ("", "2")},
-    **{f"resize_range{n}": POSITIVE_RANGE for n in ("", "2")},
+    **{f"resize_range{n}": SCALE_RANGE for n in ("", "2")},
     **{f"gaussian_noise_prob{n}": PROBABILITY for n in ("", "2")},
     **{f"noise_range{n}": POSITIVE_RANGE for n in ("", "2")},
     **{f"poisson_scale_range{n}": POSITIVE_RANGE for n in ("", "2")},
     **{f"gray_noise_prob{n}": PROBABILITY for n in ("", "2")},
-    **{f"jpeg_range{n}": POSITIVE_RANGE for n in ("", "2")},
+    **{f"jpeg_range{n}": numbers(2, low=1, high=100, rising=True) for n in ("", "2")},
     "second_blur_prob": PROBABILITY,
     "gt_size": whole(1),
 }
@@ -195,9 +214,9 @@ DATASET: dict[str, Kind] = {
     "max_unreadable": number("from 0 to 1: a share of the images", 0, 1),
     # Real-ESRGAN's blur kernels
     **{f"blur_kernel_size{n}": whole(1) for n in ("", "2")},
-    **{f"kernel_list{n}": anything for n in ("", "2")},
+    **{f"kernel_list{n}": some_of(*KERNELS) for n in ("", "2")},
     **{f"kernel_prob{n}": numbers(low=0, some=True) for n in ("", "2")},
-    **{f"blur_sigma{n}": POSITIVE_RANGE for n in ("", "2")},
+    **{f"blur_sigma{n}": SCALE_RANGE for n in ("", "2")},
     **{f"betag_range{n}": POSITIVE_RANGE for n in ("", "2")},
     **{f"betap_range{n}": POSITIVE_RANGE for n in ("", "2")},
     **{f"sinc_prob{n}": PROBABILITY for n in ("", "2")},

@@ -16,6 +16,7 @@ import torch
 
 from ....resilience.fault_tolerant_dataset import MAX_UNREADABLE, FaultTolerantDataset, UnreadableImages
 from ....resilience.placed_samples import PlacedSampler, PlacedSamples
+from ..checks.host_refusals import host_refusals
 from ..options.file import Options
 
 
@@ -66,7 +67,8 @@ def build_data(options: Options, seed: int) -> TrainingData:
 
     _end_workers_at_exit()
     block, world_size, rank = dict(options["datasets"]["train"]), options["world_size"], options["rank"]
-    images = FaultTolerantDataset(_in_order(build_dataset(block)), "datasets.train")
+    with host_refusals("datasets.train"):
+        images = FaultTolerantDataset(_in_order(build_dataset(block)), "datasets.train")
     sampler = PlacedSampler(
         EnlargedSampler(images, world_size, rank, block.get("dataset_enlarge_ratio", 1)), world_size, rank
     )
@@ -77,11 +79,12 @@ def build_data(options: Options, seed: int) -> TrainingData:
     loader = build_dataloader(PlacedSamples(images, seed), block, sampler=sampler, **arguments)
     loader.generator = torch.Generator()  # starting an epoch must not draw from the generator that training uses
     loader.worker_init_fn = _leave_signals_to_the_main_process
-    val_loaders = [
-        build_dataloader(FaultTolerantDataset(build_dataset(val), f"datasets.{key}", replace=False), val, **arguments)
-        for key, val in options["datasets"].items()
-        if val["phase"] == "val"
-    ]
+    val_loaders: list[Any] = []
+    for key, val in options["datasets"].items():
+        if val["phase"] == "val":
+            with host_refusals(f"datasets.{key}"):
+                dataset = FaultTolerantDataset(build_dataset(val), f"datasets.{key}", replace=False)
+                val_loaders.append(build_dataloader(dataset, val, **arguments))
     total, steps = int(options["train"]["total_iter"]), max(len(loader), 1)
     logging.getLogger("basicsr").info(
         f"Training on {len(images)} images, {len(sampler)} samples and {len(loader)} steps an epoch; "

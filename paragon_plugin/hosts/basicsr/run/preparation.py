@@ -15,9 +15,11 @@ from ....report.results import TrainingResult
 from ....resilience.ranks import is_first_rank, refuse_differences
 from ....scheduling.run_record import RunRecord
 from ..checks.host_refusals import host_refusals
+from ..checks.pretrained import check_all_pretrained
 from ..checks.rehearsal import check_batch_fits, rehearse
 from ..checks.rules import check_training_options
 from ..options.file import Options, load_options
+from ..options.problems import FirstProblem
 from ..options.scheduling_block import PARSED
 from ..scheduled_model import ScheduledModel
 from .folders import FOLDERS
@@ -49,6 +51,8 @@ class Run:
     validated_at: int = -1
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     """Metrics of the latest validation, by dataset."""
+    before: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Metrics of the network that the run began with, by dataset."""
     record: RunRecord | None = None
     """What the run leaves for its report; None on ranks other than 0, and before its folders are there."""
     warnings: logging.Handler | None = None
@@ -130,6 +134,7 @@ def prepare(options: Options, log: RunLog) -> Run | TrainingResult:
     log.logger.info(dict2str(in_force), extra={"file_only": True})
     refuse_differences(_of_all(in_force))
     state = load_resume_state(options)
+    check_all_pretrained(options, FirstProblem())
     if state and state.get("finished") and state["iter"] >= options["train"]["total_iter"]:
         log.open(None)
         return training_result(options, iteration=state["iter"], already_finished=True)

@@ -102,6 +102,23 @@ def record_validation(run: Run) -> None:
     run.record.images(run.iteration, dict(sorted(files.items())))
 
 
+def record_validation_before(run: Run) -> None:
+    """The metrics of the network that the run begins with, at iteration 0."""
+    if run.record is not None:
+        for dataset, metrics in run.before.items():
+            run.record.validation(0, dataset, metrics)
+
+
+def recorded_before(run: Run) -> dict[str, dict[str, float]]:
+    """What `record_validation_before` wrote when the run began; empty where it did not."""
+    lines = read_lines(run.folder) if run.first_rank else []
+    return {
+        line["set"]: dict(line["metrics"])
+        for line in lines
+        if line.get("kind") == "validation" and line.get("iteration") == 0
+    }
+
+
 def record_failure(run: Run, error: BaseException) -> None:
     """The run ends with an error."""
     if run.record is None:

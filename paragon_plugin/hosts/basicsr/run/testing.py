@@ -10,11 +10,14 @@ from typing import Any
 from ....errors import OptionError
 from ....report.results import ValidationResult
 from ....resilience.fault_tolerant_dataset import FaultTolerantDataset
+from ....resilience.model_state import model_state_kept
+from ....resilience.random_state import random_state_kept
 from ....resilience.ranks import is_first_rank
 from ..checks.host_refusals import host_refusals
+from ..checks.pretrained import check_all_pretrained
 from ..checks.registered import check_known, check_network
-from ..checks.rehearsal import check_pair, check_references, first_item
-from ..checks.rules import check_folders, check_metrics, check_pretrained, check_set_names
+from ..checks.rehearsal import rehearse_validation
+from ..checks.rules import check_folders, check_metrics, check_set_names
 from ..options.file import Options, load_options
 from ..options.problems import FirstProblem
 from .folders import make_folders, owned
@@ -55,12 +58,12 @@ def test(args: argparse.Namespace, root_path: str) -> tuple[Options, list[Valida
             loader = build_dataloader(
                 dataset, block, num_gpu=options["num_gpu"], dist=options["dist"], seed=options["manual_seed"]
             )
-        item = first_item(path, dataset)
-        check_pair(path, item, options.get("scale"))
-        check_references(path, item, options["val"]["metrics"])
         loaders.append(loader)
     with host_refusals(f"model_type {options['model_type']}"):
         model = build_model(options)
+    for key, loader in zip(sorted(options["datasets"]), loaders, strict=True):
+        with random_state_kept(), model_state_kept(model):
+            rehearse_validation(f"datasets.{key}", loader.dataset, model, options)
     with owned(options):
         try:
             make_folders(options)
@@ -91,7 +94,7 @@ def _check(options: Options) -> None:
     weights = options["path"].get("pretrain_network_g")
     if weights is None:
         raise OptionError("path.pretrain_network_g", "is missing; it names the checkpoint to test")
-    check_pretrained("path.pretrain_network_g", Path(weights), options["path"].get("param_key_g", "params"))
+    check_all_pretrained(options, FirstProblem())
     if not options["datasets"]:
         raise OptionError("datasets", "is empty; it holds what to test on, such as 'test_1: ...'")
     for key, dataset in options["datasets"].items():

@@ -22,10 +22,18 @@ from ....scheduling import NonFiniteLossError
 from ..options.file import Options
 from .folders import make_folders, owned
 from .preparation import Run, checked_options, prepare
-from .record_keeping import record_failure, record_scalars, record_validation, start_record, stop_recording
-from .resume import numbered_states
+from .record_keeping import (
+    record_failure,
+    record_scalars,
+    record_validation,
+    record_validation_before,
+    recorded_before,
+    start_record,
+    stop_recording,
+)
+from .resume import where_to_go_on
 from .retention import remove_leftovers, rotate, set_aside_newer
-from .validation import final_results, validate
+from .validation import final_results, validate, validate_before_training
 
 
 def train(args: argparse.Namespace, root_path: str) -> TrainingResult:
@@ -68,7 +76,10 @@ def _open_folders(run: Run, args: argparse.Namespace) -> Any:
     options, first = run.options, run.first_rank
     try:
         text = Path(args.opt).read_text(encoding="utf-8")  # now: it may stand in the folder that is moved aside
-        if run.resume_state is None:
+        if run.resume_state is not None:  # it may be another run's
+            for key in ("experiments_root", "models", "training_states", "visualization"):
+                Path(options["path"][key]).mkdir(parents=True, exist_ok=True)
+        else:
             make_folders(options)
             if options["logger"].get("use_tb_logger") and "debug" not in options["name"] and first:
                 mkdir_and_rename(str(Path(options["root_path"]) / "tb_logger" / options["name"]))
@@ -102,7 +113,12 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
 
     with Stop() as stop:
         progress = ProgressLine(total, run.iteration, show=run.log.live)
-        stopping = bool(run.resume_state) and run.due("val", "val_freq") and _validate(run, stop, tb_logger)
+        if run.resume_state:
+            run.before = recorded_before(run)
+            stopping = run.due("val", "val_freq") and _validate(run, stop, tb_logger)
+        else:
+            stopping = False
+            _validate_before_training(run, stop, tb_logger)
         while run.iteration < total and not stopping:
             for batch in run.data.batches(run.epoch, run.place):
                 data_timer.record()
@@ -146,7 +162,7 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
             run.record.end(run.iteration, "stopped" if stopping else "finished")
     return run.result(
         seconds=time.monotonic() - started,
-        validation=[] if stopping else final_results(options, run.data.val_loaders, run.metrics),
+        validation=[] if stopping else final_results(options, run.data.val_loaders, run.metrics, run.before),
         schedule=run.scheduled.schedule_summary() if run.scheduled is not None else [],
         stopped_by=stop.signal if stopping else None,
     )
@@ -177,6 +193,10 @@ def _save(run: Run) -> None:
     logging.getLogger("basicsr").info(f"Checkpoint of iteration {run.iteration:,} saved.")
     if run.first_rank:
         rotate(run.options, run.iteration)
+    trouble = run.scheduled.trouble() if run.scheduled is not None else ""
+    if trouble:
+        where = where_to_go_on(run.options) if run.first_rank else ""
+        logging.getLogger("basicsr").warning(f"Iteration {run.iteration:,}: the run is in trouble, {trouble}. {where}")
 
 
 @contextlib.contextmanager
@@ -210,7 +230,7 @@ def _naming_deaths(options: Options) -> Iterator[None]:
             raise
         if distributed():
             let_last_words_be_said()
-        message = f"{died}. {_last_checkpoint(options)}"
+        message = f"{died}. {where_to_go_on(options)}"
         logging.getLogger("basicsr").info(message, extra={"file_only": True})
         raise RunError(message) from error
 
@@ -218,14 +238,9 @@ def _naming_deaths(options: Options) -> Iterator[None]:
 def _cannot_write(run: Run, error: OSError) -> RunError:
     where = f"{error.filename}: " if error.filename else ""
     message = f"{where}{error.strerror or str(error).rstrip('.')}; stopped at iteration {run.iteration:,}."
-    message += f" {_last_checkpoint(run.options)}"
+    message += f" {where_to_go_on(run.options)}"
     logging.getLogger("basicsr").info(message, extra={"file_only": True})
     return RunError(message)
-
-
-def _last_checkpoint(options: Options) -> str:
-    states = numbered_states(options)
-    return f"The last checkpoint is {states[0][1]}; --auto_resume goes on from it." if states else "No checkpoint yet."
 
 
 def _validate(run: Run, stop: Stop, tb_logger: Any) -> bool:
@@ -241,12 +256,23 @@ def _validate(run: Run, stop: Stop, tb_logger: Any) -> bool:
     return stop.agreed()
 
 
+def _validate_before_training(run: Run, stop: Stop, tb_logger: Any) -> None:
+    """The same of the network that the run begins with. A signal ends it, and the run after its first step."""
+
+    def work() -> None:
+        run.before = validate_before_training(run.options, run.model, run.data.val_loaders, tb_logger)
+        record_validation_before(run)
+
+    stop.unless_asked(work)
+    stop.agreed()  # ranks wait here for the first one, which validates alone
+
+
 def _optimize(model: Any, iteration: int, options: Options) -> None:
     """One step; losses that stay NaN end the run with the place it can go on from."""
     try:
         model.optimize_parameters(iteration)
     except NonFiniteLossError as error:
-        stopped = NonFiniteLossError(error.names, error.steps, _last_checkpoint(options))
+        stopped = NonFiniteLossError(error.names, error.steps, where_to_go_on(options))
         logging.getLogger("basicsr").error(f"Stopped at iteration {iteration:,}: {stopped}")
         raise stopped from error
 
