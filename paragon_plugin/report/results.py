@@ -11,10 +11,10 @@ class ValidationResult:
     dataset: str
     images: int
     metrics: dict[str, float]
-    before: dict[str, float] = field(default_factory=dict)
-    """The same metrics of the network that training began with; empty where they are not known."""
     reference: dict[str, dict[str, float]] = field(default_factory=dict)
     """The same metrics of classical upscalers."""
+    before: dict[str, float] = field(default_factory=dict)
+    """The same metrics of the network that training began with; empty where they are not known."""
 
 
 @dataclass
