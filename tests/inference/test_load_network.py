@@ -116,12 +116,3 @@ def test_a_size_of_version_0_1_is_refused_by_its_version(tmp_path: Path, describ
     with pytest.raises(CheckpointError, match=r"a\.pth: .* version 0\.1") as error:
         load_network(tmp_path / "a.pth")
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.usefixtures("host")
-def test_other_peoples_networks_are_refused(tmp_path: Path) -> None:
-    from basicsr.archs.srvgg_arch import SRVGGNetCompact
-
-    torch.save({"params": SRVGGNetCompact(num_feat=8, num_conv=1).state_dict()}, tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match="is not of a ParagonSR2 network"):
-        load_network(tmp_path / "a.pth")
