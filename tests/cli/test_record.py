@@ -69,7 +69,7 @@ def test_holds_the_numbers_that_tensorboard_has(finished: Path) -> None:
         assert [i for i, _ in run.series[tag]] == [i for i, _ in events[tag]], tag
         assert [v for _, v in run.series[tag]] == pytest.approx([v for _, v in events[tag]], rel=1e-6), tag
     assert [iteration for iteration, _ in run.series["metrics/HeldOutPhotos/psnr"]] == [20, 40]
-    assert set(run.images["chelsea"]) == {20, 40}
+    assert set(run.images["HeldOutPhotos/chelsea"]) == {20, 40}
 
 
 def test_a_parameter_of_12345_is_shown_as_12345(finished: Path) -> None:
