@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,8 +55,6 @@ def test_of_two_starts_at_once_one_trains_twenty_times(short_options: Options) -
     file = short_options(train__total_iter=100_000, **QUICK)
     for _ in range(20):
         one_of_two_trains(file)
-        import shutil
-
         shutil.rmtree(file.parent / "experiments")
 
 
