@@ -305,7 +305,8 @@ def test_every_option_file_of_the_project_is_valid_yaml_with_known_names() -> No
 
     from paragon_plugin.scheduling.options import parse_dynamic_loss_scheduling
 
-    files = sorted((Path(__file__).parents[2] / "options").rglob("*.yml"))
+    folder = Path(__file__).parents[2] / "options"
+    files = sorted(file for file in folder.rglob("*.yml") if "trainner_redux" not in file.parts)
     assert len(files) >= 3
     for file in files:
         options = yaml.safe_load(file.read_text())
