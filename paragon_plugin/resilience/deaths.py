@@ -20,8 +20,19 @@ def death_behind(error: BaseException) -> str | None:
     Args:
         error: Raised while a run was prepared, by a batch, a step or a validation.
     """
-    if not isinstance(error, RuntimeError) or isinstance(error, RunError):
+    if isinstance(error, RunError):
         return None
+    # A worker's death is raised between any two instructions, also while a file is written: what then fails to close
+    # raises on top of it.
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, RuntimeError) and (said := _said_of(behind)) is not None:
+            return said
+        behind = behind.__cause__ or behind.__context__
+    return None
+
+
+def _said_of(error: RuntimeError) -> str | None:
     text = " ".join(str(error).split())
     worker = _WORKER.search(text)
     if worker or _THREAD in text:

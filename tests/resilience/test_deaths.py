@@ -43,6 +43,27 @@ def test_a_killed_data_worker_is_named(number: int) -> None:
     assert "\n" not in said
 
 
+def test_a_death_while_a_file_is_written_is_told_for_what_it_is() -> None:
+    class Zip:
+        def __enter__(self) -> None:
+            raise RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed.")
+
+        def __exit__(self, *_: object) -> None: ...
+
+    def write() -> None:
+        try:
+            with Zip():
+                pass
+        finally:
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 42304 vs 42192")
+
+    with pytest.raises(RuntimeError, match="enforce") as raised:
+        write()
+    said = death_behind(raised.value)
+    assert said is not None
+    assert said.startswith("a data worker (process 3) was ended by the signal Killed")
+
+
 @pytest.mark.parametrize(
     "error",
     [
