@@ -2,24 +2,20 @@
 
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from tqdm import tqdm
 
 from ....resilience.fault_tolerant_dataset import MAX_UNREADABLE, too_many
 from ....resilience.image_damage import image_damage
 from ..data.hr_images import hr_images
+from ..data.image_size import image_size
 from ..options.file import Options
 from ..options.meta_info import SUFFIXES, first_name, read_meta_info
 from ..options.problems import Problems
-
-ORIENTATION = 0x0112
-"""EXIF tag; from 5 on the picture lies on its side."""
 
 SAMPLE = 1000
 """Images of a set that a run looks at before it starts, evenly spread: 0.1 s on a local disk. A check takes all."""
@@ -220,19 +216,6 @@ def _size(file: Path, findings: _Findings) -> tuple[int, int] | None:
             problem = f"cannot be read as an image ({type(error).__name__})"
     findings.unreadable.append(f"{file} {problem}")
     return None
-
-
-def image_size(file: str | Path) -> tuple[int, int] | None:
-    """Width and height from the header; None where Pillow holds the picture for too large."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # large images are what is trained on
-            with Image.open(file) as image:
-                # OpenCV turns a picture as its EXIF block says.
-                turned = "exif" in image.info and image.getexif().get(ORIENTATION, 1) >= 5
-                return (image.height, image.width) if turned else image.size
-    except Image.DecompressionBombError:
-        return None
 
 
 def _fits(hr: tuple[int, int], lr: tuple[int, int], scale: int, *, exactly: bool) -> bool:

@@ -23,11 +23,11 @@ from ....errors import OptionError, RunError
 from ....resilience.dataset_wrapper import DatasetWrapper
 from ....resilience.model_state import model_state_kept
 from ....resilience.random_state import random_state_kept
+from ..data.image_size import image_size
 from ..options.file import Options
 from ..options.problems import FirstProblem, Problems
 from ..scheduled_model import ScheduledModel
 from .host_refusals import host_refusals
-from .images import image_size
 
 MOST_TRIED = 8
 """Sizes of a validation set that are tried, where one after the other cannot be validated."""

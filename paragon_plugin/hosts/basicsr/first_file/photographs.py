@@ -1,18 +1,14 @@
 """What is known of a folder of photographs and of the machine, before a plan is made."""
 
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from ....resilience.image_damage import image_damage
 from ..data.hr_images import names_in
-
-SIDEWAYS = 5
-"""From this value of the EXIF orientation on a picture lies on its side."""
+from ..data.image_size import image_size
 
 
 @dataclass(frozen=True)
@@ -60,11 +56,7 @@ def _photograph(root: Path, name: str) -> Photograph:
     if problem:
         return Photograph(name, 0, 0, problem)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # large photographs are welcome
-            with Image.open(root / name) as image:
-                width, height = image.size
-                turned = "exif" in image.info and image.getexif().get(0x0112, 1) >= SIDEWAYS
+        size = image_size(root / name)
     except Exception as error:  # Pillow raises nearly anything on what is no image
         return Photograph(name, 0, 0, f"cannot be read as an image ({type(error).__name__})")
-    return Photograph(name, height, width) if turned else Photograph(name, width, height)
+    return Photograph(name, *size) if size else Photograph(name, 0, 0, "is too large to be read")
