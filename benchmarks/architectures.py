@@ -1,18 +1,21 @@
-"""PSNR after an equal budget against time: our networks among SRVGGNetCompact, MSRResNet, ECBSR and classical kernels.
+"""PSNR after an equal budget against time: our networks among those of others and classical kernels.
 
-    python benchmarks/architectures.py --data DATA [--json FILE] [--plot FILE] [--short]
+    python benchmarks/architectures.py --train --data DATA --json FILE       hours; goes on from the file
+    python benchmarks/architectures.py --time --json FILE [--plot FILE]      minutes, on a quiet machine
+    python benchmarks/architectures.py --json FILE                           the tables alone
 
 x2. Every network is trained from scratch on BSDS500 with the same patches, optimizer, schedule and iterations, and
-scored on Set5 and Set14 (Y, border of 2 left out). A small budget punishes a learning rate that does not suit, so
-each network is trained with several: from 0.001 on, half and double as long as that does better on crops of Kodak's
-photographs, which are used for nothing else. A few hundred iterations are not the 500,000 of a paper: these figures
-compare networks under one small budget.
+scored on Set5 and Set14 (Y, border of 2 left out). There are two budgets. Each network is trained at the short one with
+several learning rates: 0.002 and 0.004, then half and double as long as that does better on crops of Kodak's
+photographs, which are used for nothing else. The best is used for all other runs. 600 or 2,400 iterations are not the
+500,000 of a paper: these figures compare networks under one small budget.
 
-Times are for a 128 x 128 input on one thread, all networks in turn, round after round; a network's time is its median,
-a ratio of two the median over rounds. Freed memory is kept for the next call. Each network has the memory layout that
-is faster for it, and ECBSR its branches folded into one convolution, as its authors deploy it.
+A network that ends less than `MARGIN` above bicubic did not train under this budget. It is shown as that, and neither
+beats nor is beaten by another.
 
-With `--json` each run is written when it ends, and runs found there are not repeated.
+Times are for a 128 x 128 input on one thread, in PyTorch and in onnxruntime, all networks in turn, round after round,
+by the process's own CPU clock. A network's time is its median, a ratio of two the median over rounds. Every network has
+the form in which it is used, its branches folded.
 """
 
 from __future__ import annotations
@@ -20,11 +23,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import io
 import json
+import logging
 import platform
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,42 +40,45 @@ import torch
 import torch.nn.functional as F
 from architectures_plot import draw_scatter
 from bsds500 import Pair, budget, data_folder, read_pairs, scores, train
+from rivals import RIVALS, SCALE, deployed
 from torch import Tensor, nn
 
 import paragon_plugin
-from paragon_plugin.nets.paragonsr2 import build_paragonsr2
-from paragon_plugin.nets.released import build_released
+from paragon_plugin.nets.paragonsr2 import SIZES, build_paragonsr2
 from paragon_plugin.ops.magic_kernel import MagicKernelSharp2021Upsample
 from paragon_plugin.resilience.atomic_file import atomic_file
 
-SCALE = 2
 SIDE = 128
-RATES = (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
-"""Learning rates; the search starts with 0.001 and 0.002."""
+RATES = (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
+FIRST = (2e-3, 4e-3)
+"""Learning rates, and those that the search starts with."""
+SHORT, LONG = 600, 2400
+"""Iterations of the two budgets."""
+MARGIN = 0.5
+"""dB above bicubic on Set14 that a network must reach to count as trained."""
 OURS = "ParagonSR2"
-TARGETS = {"nano": "SRVGG 16x4", "tiny": "SRVGG 32x8", "s": "SRVGG 64x16"}
-"""Ours, and the network it should beat in PSNR at no more than its time."""
 
+NETWORKS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
+    size: (OURS, partial(build_paragonsr2, size, scale=SCALE)) for size in SIZES
+} | RIVALS
+"""Family and builder of each network."""
 
-class Entry(NamedTuple):
-    """A network of the comparison."""
-
-    family: str
-    build: Callable[[], nn.Module]
-    large: bool = False
-    """Trained last, and with `--large-seeds` seeds."""
-
-
-def compact(features: int, convolutions: int) -> nn.Module:
-    from basicsr.archs.srvgg_arch import SRVGGNetCompact
-
-    return SRVGGNetCompact(num_feat=features, num_conv=convolutions, upscale=SCALE)
-
-
-def residual(features: int, blocks: int) -> nn.Module:
-    from basicsr.archs.srresnet_arch import MSRResNet
-
-    return MSRResNet(num_feat=features, num_block=blocks, upscale=SCALE)
+FAST = (
+    *("tiny", "nano", "ECBSR m4c16", "micro", "SRVGG 16x4"),
+    *("ECBSR m10c16", "SPAN 16", "MSRResNet 16x4", "SRVGG 32x8"),
+)
+"""At most about as slow as tiny, and what stands beside it: three seeds."""
+SLOW = ("xs", "SPAN 28", "s", "SPAN 48", "RLFN")
+"""One seed. m, l and xl are too slow to train here."""
+STAGES: tuple[tuple[tuple[str, ...], int, tuple[int, ...]], ...] = (
+    (FAST, SHORT, (0,)),
+    (FAST, LONG, (0,)),
+    (FAST, SHORT, (1, 2)),
+    (SLOW, SHORT, (0,)),
+    (SLOW, LONG, (0,)),
+    (FAST, LONG, (1, 2)),
+)
+"""What is trained, in this order: networks, iterations, seeds."""
 
 
 def matlab_bicubic(x: Tensor) -> Tensor:
@@ -76,30 +86,6 @@ def matlab_bicubic(x: Tensor) -> Tensor:
 
     return bicubic(x, SCALE)
 
-
-def ecbsr(blocks: int, channels: int) -> nn.Module:
-    from basicsr.archs.ecbsr_arch import ECBSR
-
-    return ECBSR(3, 3, blocks, channels, with_idt=False, act_type="prelu", scale=SCALE)
-
-
-NETWORKS: dict[str, Entry] = {
-    **{size: Entry(OURS, partial(build_paragonsr2, size, scale=SCALE)) for size in ("nano", "micro", "tiny", "xs")},
-    "s": Entry(OURS, partial(build_paragonsr2, "s", scale=SCALE), large=True),
-    "realtime": Entry("released tiers", partial(build_released, "realtime", scale=SCALE)),
-    "stream": Entry("released tiers", partial(build_released, "stream", scale=SCALE), large=True),
-    "SRVGG 16x4": Entry("SRVGGNetCompact", partial(compact, 16, 4)),
-    "SRVGG 32x8": Entry("SRVGGNetCompact", partial(compact, 32, 8)),
-    "SRVGG 64x16": Entry("SRVGGNetCompact", partial(compact, 64, 16), large=True),
-    "MSRResNet 16x4": Entry("MSRResNet", partial(residual, 16, 4)),
-    "ECBSR m4c16": Entry("ECBSR", partial(ecbsr, 4, 16)),
-}
-
-TIMED_ONLY: dict[str, Entry] = {
-    **{size: Entry(OURS, partial(build_paragonsr2, size, scale=SCALE)) for size in ("m", "l", "xl")},
-    **{tier: Entry("released tiers", partial(build_released, tier, scale=SCALE)) for tier in ("photo", "pro")},
-}
-"""Too slow to train here. Like networks not trained yet, they are timed in few rounds, once."""
 
 CLASSICAL: dict[str, Callable[[Tensor], Tensor]] = {
     "bicubic": matlab_bicubic,
@@ -121,7 +107,7 @@ class Images(NamedTuple):
     tests: dict[str, list[Pair]]
 
 
-def read_images(data: Path, count: int | None) -> Images:
+def read_images(data: Path, count: int | None = None) -> Images:
     crops = [
         Pair(pair.name, pair.gt[:, 128:384, 128:384], pair.lq[:, 64:192, 64:192])
         for pair in read_pairs(data / "kodak24", SCALE, 12)
@@ -130,54 +116,68 @@ def read_images(data: Path, count: int | None) -> Images:
     return Images(read_pairs(data / "bsds500_train", SCALE, count), crops, tests)
 
 
-def run(name: str, seed: int, rate: float, images: Images, iterations: int) -> dict[str, Any]:
+def scored(upscale: Callable[[Tensor], Tensor], images: Images) -> dict[str, Any]:
+    found: dict[str, Any] = {key: scores(upscale, pairs, SCALE) for key, pairs in images.tests.items()}
+    return found | {"held_out_psnr": scores(upscale, images.held_out, SCALE)["psnr"]}
+
+
+def run(name: str, iterations: int, seed: int, rate: float, images: Images) -> dict[str, Any]:
     torch.manual_seed(seed)
-    net = NETWORKS[name].build()
-    start = time.perf_counter()
+    net = NETWORKS[name][1]()
+    start = time.process_time()
     train(net.train(), images.training, SCALE, seed=seed, iterations=iterations, rate=rate)
-    seconds = round(time.perf_counter() - start, 1)
-    found = {key: scores(net.eval(), pairs, SCALE) for key, pairs in images.tests.items()}
-    held_out = scores(net, images.held_out, SCALE)["psnr"]
-    return {"network": name, "seed": seed, "rate": rate, "train_seconds": seconds, "held_out_psnr": held_out, **found}
+    seconds = round(time.process_time() - start, 1)
+    head = {"network": name, "iterations": iterations, "seed": seed, "rate": rate, "train_seconds": seconds}
+    return head | scored(net.eval(), images)
+
+
+def searched(results: dict[str, Any], name: str) -> dict[float, float]:
+    """PSNR on the images held out of every learning rate tried: seed 0, the short budget."""
+    runs = (e for e in results["runs"] if (e["network"], e["seed"], e["iterations"]) == (name, 0, SHORT))
+    return {e["rate"]: e["held_out_psnr"] for e in runs}
 
 
 def next_rate(results: dict[str, Any], name: str) -> float | None:
-    """The learning rate to try next with the first seed; None where the best one has two worse neighbours, or one."""
-    tried = {e["rate"]: e["held_out_psnr"] for e in results["runs"] if e["network"] == name and e["seed"] == 0}
-    best = max(
-        (place for place, rate in enumerate(RATES) if rate in tried), key=lambda place: tried[RATES[place]], default=2
-    )
-    wanted = [RATES[2], RATES[3], *RATES[max(best - 1, 0) : best + 2]]
+    """The learning rate to try next; None where the best one has two worse neighbours, or is the last."""
+    tried = searched(results, name)
+    wanted = list(FIRST)
+    if tried:
+        best = RATES.index(max(tried, key=lambda rate: tried[rate]))
+        wanted += RATES[max(best - 1, 0) : best + 2]
     return next((rate for rate in wanted if rate not in tried), None)
 
 
 def chosen_rate(results: dict[str, Any], name: str) -> float | None:
-    """The learning rate that did best with the first seed on the images held out; None before that is known."""
-    if name in NETWORKS and next_rate(results, name) is not None:
-        return None
-    first = [entry for entry in results["runs"] if entry["network"] == name and entry["seed"] == 0]
-    return max(first, key=lambda entry: entry["held_out_psnr"])["rate"]
+    """The best learning rate; None before the search has ended."""
+    tried = searched(results, name)
+    return None if next_rate(results, name) is not None else max(tried, key=lambda rate: tried[rate])
 
 
-def chosen_runs(results: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    rate = chosen_rate(results, name)
-    return [entry for entry in results["runs"] if entry["network"] == name and entry["rate"] == rate]
+def next_run(results: dict[str, Any]) -> tuple[str, int, int, float] | None:
+    """Network, iterations, seed and learning rate of the first run of `STAGES` that is missing."""
+    done = {(e["network"], e["iterations"], e["seed"], e["rate"]) for e in results["runs"]}
+    for names, iterations, seeds in STAGES:
+        for seed in seeds:
+            for name in names:
+                rate = next_rate(results, name)
+                if rate is not None:
+                    return name, SHORT, 0, rate
+                key = (name, iterations, seed, chosen_rate(results, name))
+                if key not in done:
+                    return key  # pyright: ignore[reportReturnType]
+    return None
+
+
+def train_all(results: dict[str, Any], images: Images, write: Callable[[], None]) -> None:
+    results["classical"] = {name: scored(upscale, images) for name, upscale in CLASSICAL.items()}
+    while (wanted := next_run(results)) is not None:
+        entry = run(*wanted, images)
+        results["runs"].append(entry)
+        write()
+        print(*wanted, f"{entry['train_seconds']} s  Set14 {entry['set14']['psnr']:.2f}", flush=True)
 
 
 # -- timing ------------------------------------------------------------------------------------------------------------
-
-
-def deployed(net: nn.Module) -> nn.Module:
-    """The network as it would be used: ECBSR with its branches folded."""
-    if hasattr(net, "backbone"):
-        folded: list[nn.Module] = []
-        for block in net.backbone:  # pyright: ignore[reportGeneralTypeIssues]
-            weight, bias = block.rep_params()
-            conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
-            conv.weight.data, conv.bias.data = weight.detach(), bias.detach()  # pyright: ignore[reportOptionalMemberAccess]
-            folded += [conv, block.act] if hasattr(block, "act") else [conv]
-        net.backbone = nn.Sequential(*folded)
-    return net.eval()
 
 
 def keep_freed_memory() -> None:
@@ -193,170 +193,185 @@ def keep_freed_memory() -> None:
             libc.mallopt(parameter, 1 << 30)
 
 
-@torch.no_grad()
-def timings(
-    entries: dict[str, Entry], classical: dict[str, Callable[[Tensor], Any]], rounds: int
-) -> dict[str, list[float]]:
-    """Milliseconds of every network and upscaler in every round, in the layout with the lower median."""
+def onnx_session(net: nn.Module) -> Callable[[Tensor], Any]:
+    """The network in onnxruntime, one thread, for an input of one size."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        file = Path(folder) / "net.onnx"
+        example = torch.rand(1, 3, SIDE, SIDE)
+        torch.onnx.export(
+            net, (example,), file, input_names=["x"], opset_version=18, dynamo=True, external_data=False, verbose=False
+        )
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return lambda x: session.run(None, {"x": x.numpy()})
+
+
+def forms(names: list[str]) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """Runtime, network and a call of each."""
     x = torch.rand(1, 3, SIDE, SIDE)
-    layouts = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
-    forms: dict[tuple[str, str], Callable[[], Any]] = {}
-    for layout, memory_format in layouts.items():
-        image = x.contiguous(memory_format=memory_format)
-        for name, entry in entries.items():
-            forms[name, layout] = partial(deployed(entry.build()).to(memory_format=memory_format), image)
-        for name, upscale in classical.items():
-            forms[name, layout] = partial(upscale, image)
-    record: dict[tuple[str, str], list[float]] = {key: [] for key in forms}
-    for number in range(rounds + 2):
-        for key, upscale in forms.items():
-            start = time.perf_counter()
-            upscale()
-            if number >= 2:
-                record[key].append(1e3 * (time.perf_counter() - start))
-    names = [*entries, *classical]
-    return {name: min((record[name, layout] for layout in layouts), key=statistics.median) for name in names}
+    for name in names:
+        net = deployed(NETWORKS[name][1]())
+        yield "onnxruntime", name, partial(onnx_session(net), x)
+        last = x.contiguous(memory_format=torch.channels_last)
+        yield "eager", name, partial(net.to(memory_format=torch.channels_last), last)
+    for name, upscale in TIMED_CLASSICAL.items():
+        yield "eager", name, partial(upscale, x)
+
+
+@torch.no_grad()
+def timings(names: list[str], rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Milliseconds by runtime, network and round."""
+    calls = list(forms(names))
+    record: dict[str, dict[str, list[float]]] = {"eager": {}, "onnxruntime": {}}
+    for number in range(rounds + 1):
+        for runtime, name, call in calls:
+            start = time.process_time()
+            call()
+            if number:  # the first one warms up
+                record[runtime].setdefault(name, []).append(1e3 * (time.process_time() - start))
+    return record
 
 
 # -- results -----------------------------------------------------------------------------------------------------------
 
 
-def summarise(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row per network: means over seeds, time, and whether another one is at least as good and at most as slow."""
-    rows = []
-    for name, times in results["times_ms"].items():
-        if name in TIMED_ONLY or not (runs := chosen_runs(results, name)):
+def ratio(times: dict[str, list[float]], name: str, other: str) -> float:
+    """Time of a network over that of another: the median over rounds."""
+    return statistics.median(a / b for a, b in zip(times[name], times[other], strict=True))
+
+
+def summarise(results: dict[str, Any], iterations: int) -> list[dict[str, Any]]:
+    """A row per network, in the order of time: means over seeds, and the times of both runtimes."""
+    least = results["classical"]["bicubic"]["set14"]["psnr"] + MARGIN
+    rows: list[dict[str, Any]] = []
+    for name, (family, _) in NETWORKS.items():
+        rate = chosen_rate(results, name)
+        runs = [e for e in results["runs"] if (e["network"], e["iterations"], e["rate"]) == (name, iterations, rate)]
+        if not runs:
             continue
-        row: dict[str, Any] = {"network": name, "family": results["networks"][name]["family"]}
-        row |= {"parameters": results["networks"][name]["parameters"], "ms": statistics.median(times)}
-        row |= {"seeds": len(runs), "rate": runs[0]["rate"]}
+        row: dict[str, Any] = {"network": name, "family": family, "rate": rate, "seeds": len(runs)}
         for key in ("set5", "set14"):
-            for metric in ("psnr", "ssim"):
-                row[f"{key}_{metric}"] = statistics.mean(entry[key][metric] for entry in runs)
-        spread = [entry["set14"]["psnr"] for entry in runs]
-        row["set14_psnr_range"] = max(spread) - min(spread)
+            row |= {f"{key}_{m}": statistics.mean(e[key][m] for e in runs) for m in ("psnr", "ssim")}
+        row["kodak_psnr"] = statistics.mean(e["held_out_psnr"] for e in runs)
+        row["set14_range"] = max(e["set14"]["psnr"] for e in runs) - min(e["set14"]["psnr"] for e in runs)
+        row["trained"] = row["set14_psnr"] >= least
+        for runtime, times in results["times_ms"].items():
+            if name in times:
+                row[runtime] = statistics.median(times[name])
         rows.append(row)
+    return sorted(rows, key=lambda row: row.get("eager", 0.0))
+
+
+def plotted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The trained and timed rows, with `ms` in eager mode and whether they are on the Pareto front of Set14."""
+    rows = [row | {"ms": row["eager"]} for row in rows if row["trained"] and "eager" in row]
     for row in rows:
         row["on_front"] = not any(
             other is not row and other["ms"] <= row["ms"] and other["set14_psnr"] >= row["set14_psnr"] for other in rows
         )
-    return sorted(rows, key=lambda row: row["ms"])
+    return rows
 
 
-def compare_targets(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each of `TARGETS`: time as a ratio, PSNR as a difference, over the seeds that both have."""
-    found = []
-    for ours, theirs in TARGETS.items():
-        if not {ours, theirs} <= results["times_ms"].keys():
-            continue
-        psnr = {name: {entry["seed"]: entry for entry in chosen_runs(results, name)} for name in (ours, theirs)}
-        seeds = sorted(psnr[ours].keys() & psnr[theirs].keys())
-        if not seeds:
-            continue
-        ratio = statistics.median(
-            a / b for a, b in zip(results["times_ms"][ours], results["times_ms"][theirs], strict=True)
-        )
-        gains = {
-            key: [psnr[ours][seed][key]["psnr"] - psnr[theirs][seed][key]["psnr"] for seed in seeds]
-            for key in ("set5", "set14")
-        }
-        found.append({"ours": ours, "theirs": theirs, "time_ratio": ratio, "psnr_gain": gains})
+def nearest_rivals(results: dict[str, Any], rows: list[dict[str, Any]], runtime: str) -> list[dict[str, Any]]:
+    """For each of ours, the best trained rival in at most its time, and the lead on Set14 and the Kodak crops in dB."""
+    times = results["times_ms"].get(runtime, {})
+    found: list[dict[str, Any]] = []
+    for row in (r for r in rows if r["family"] == OURS and r["network"] in times):
+        faster = [
+            other
+            for other in rows
+            if other["family"] != OURS
+            and other["trained"]
+            and other["network"] in times
+            and ratio(times, other["network"], row["network"]) <= 1
+        ]
+        entry: dict[str, Any] = {"network": row["network"], "runtime": runtime, "faster_rivals": len(faster)}
+        if faster:
+            for key in ("set14_psnr", "kodak_psnr"):
+                best = max(faster, key=lambda other: other[key])
+                entry[key] = {"rival": best["network"], "lead": row[key] - best[key]}
+        found.append(entry)
     return found
 
 
 def print_tables(results: dict[str, Any]) -> None:
-    print(f"\n{'network':<15} {'parameters':>10} {'ms':>7}   Set5 PSNR / SSIM   Set14 PSNR / SSIM   rate  seeds  front")
-    for row in results["summary"]:
-        scored = "     ".join(f"{row[f'{key}_psnr']:.2f} / {row[f'{key}_ssim']:.4f}" for key in ("set5", "set14"))
-        rate = f"{row['rate']:g}" if row["rate"] else ""
-        front = "yes" if row["on_front"] else ""
-        name = f"{row['network']:<15} {row['parameters']:>10,} {row['ms']:>7.2f}"
-        print(f"{name}   {scored}  {rate:>5} {row['seeds']:>6}  {front}")
-    for target in results["targets"]:
-        gains = ", ".join(
-            f"{key} " + " ".join(f"{gain:+.2f}" for gain in target["psnr_gain"][key]) for key in ("set5", "set14")
+    if not results["runs"]:
+        print("nothing is trained yet")
+        return
+    for iterations in (SHORT, LONG):
+        rows = summarise(results, iterations)
+        print(
+            f"\n{iterations} iterations\nnetwork          parameters  eager   onnx   Set5   Set14  Kodak   rate   seeds"
         )
-        print(f"{target['ours']} against {target['theirs']}: {target['time_ratio']:.2f} x the time; PSNR {gains}")
+        for row in rows:
+            times = " ".join(f"{row.get(runtime, float('nan')):6.1f}" for runtime in ("eager", "onnxruntime"))
+            quality = " ".join(f"{row[f'{key}_psnr']:6.2f}" for key in ("set5", "set14", "kodak"))
+            count = results["parameters"][row["network"]]
+            note = "" if row["trained"] else "  did not train"
+            print(f"{row['network']:<15} {count:>11,} {times} {quality}  {row['rate']:g}  {row['seeds']}{note}")
+        for runtime in ("eager", "onnxruntime"):
+            for entry in nearest_rivals(results, rows, runtime):
+                leads = [
+                    f"{key.removesuffix('_psnr')} {entry[key]['lead']:+.2f} over {entry[key]['rival']}"
+                    for key in ("set14_psnr", "kodak_psnr")
+                    if key in entry
+                ]
+                print(f"  {runtime:<11} {entry['network']:<6} {'; '.join(leads) or 'no trained rival in its time'}")
 
 
-def write(results: dict[str, Any], file: Path | None) -> None:
-    if file is not None:
-        with atomic_file(file) as out:
-            out.write((json.dumps(results, indent=1) + "\n").encode())
-
-
-def load(file: Path | None, wanted: dict[str, Any]) -> dict[str, Any]:
-    if file is not None and file.exists():
+def load(file: Path) -> dict[str, Any]:
+    wanted = budget(SCALE, SHORT) | {"iterations": [SHORT, LONG]}
+    if file.exists():
         results = json.loads(file.read_text())
         if results["budget"] != wanted:
             raise SystemExit(f"{file} holds runs of another budget, {results['budget']}; name another file")
         return results
-    return {"budget": wanted, "runs": [], "times_ms": {}}
+    return {"budget": wanted, "classical": {}, "runs": [], "times_ms": {}}
 
 
 def parameters(net: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
+    return sum(parameter.numel() for parameter in net.parameters())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--data", type=data_folder, required=True, help="folder with bsds500_train, kodak24, set5 and set14"
-    )
-    parser.add_argument("--json", type=Path, help="write the results there, run by run, and go on from what it holds")
-    parser.add_argument("--plot", type=Path, help="write a scatter plot to this PNG file")
-    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), help="default: all")
-    parser.add_argument("--iterations", type=int, default=600, help="training iterations (default: 600)")
-    parser.add_argument("--seeds", type=int, default=2, help="runs of a network (default: 2)")
-    parser.add_argument("--large-seeds", type=int, default=1, help="runs of stream, s and SRVGG 64x16 (default: 1)")
-    parser.add_argument("--rounds", type=int, default=31, help="timed rounds (default: 31)")
-    parser.add_argument("--short", action="store_true", help="all but the large ones in two minutes; says nothing")
+    parser.add_argument("--json", type=Path, required=True, help="the results, written run by run")
+    parser.add_argument("--train", action="store_true", help="train what is missing; hours")
+    parser.add_argument("--data", type=data_folder, help="folder with bsds500_train, kodak24, set5 and set14")
+    parser.add_argument("--time", action="store_true", help="measure times anew; minutes")
+    parser.add_argument("--rounds", type=int, default=21, help="timed rounds (default: 21)")
+    parser.add_argument("--plot", type=Path, help="write a scatter plot of the long budget to this PNG file")
     args = parser.parse_args()
-    if args.short:
-        args.iterations, args.seeds, args.large_seeds, args.rounds = 10, 1, 0, 5
+    if args.train and args.data is None:
+        parser.error("--train needs --data")
     paragon_plugin.install()
     torch.set_num_threads(1)
-    keep_freed_memory()
+    results = load(args.json)
 
-    results = load(args.json, budget(SCALE, args.iterations))
-    images = read_images(args.data, 40 if args.short else None)
-    done = {(entry["network"], entry["seed"], entry["rate"]) for entry in results["runs"]}
+    def write() -> None:
+        with atomic_file(args.json) as out:
+            out.write((json.dumps(results, indent=1) + "\n").encode())
 
-    def finish(entry: dict[str, Any]) -> None:
-        results["runs"].append(entry)
-        done.add((entry["network"], entry["seed"], entry["rate"]))
-        write(results, args.json)
-
-    for name, upscale in CLASSICAL.items():
-        if (name, 0, None) not in done:
-            found = {key: scores(upscale, pairs, SCALE) for key, pairs in images.tests.items()}
-            finish({"network": name, "seed": 0, "rate": None, "held_out_psnr": 0.0, **found})
-    for large, seeds in ((False, args.seeds), (True, args.large_seeds)):
-        for seed in range(seeds):
-            for name in (n for n, entry in NETWORKS.items() if entry.large is large and n in args.networks):
-                while (rate := next_rate(results, name) if seed == 0 else chosen_rate(results, name)) is not None:
-                    if (name, seed, rate) in done:
-                        break
-                    finish(entry := run(name, seed, rate, images, args.iterations))
-                    scored = f"Kodak {entry['held_out_psnr']:.2f}  Set14 {entry['set14']['psnr']:.2f}"
-                    print(f"{name:<15} seed {seed}  {rate:g}  {entry['train_seconds']:6.0f} s  {scored}", flush=True)
-
-    trained = {name: entry for name, entry in NETWORKS.items() if any(r["network"] == name for r in results["runs"])}
-    trained = {name: entry for name, entry in trained.items() if chosen_rate(results, name) is not None}
-    timed = trained if args.short else NETWORKS | TIMED_ONLY
-    results["networks"] = {
-        name: {"family": entry.family, "parameters": parameters(entry.build())} for name, entry in timed.items()
-    } | {name: {"family": "classical", "parameters": 0} for name in CLASSICAL}
-    results["environment"] = {"torch": torch.__version__, "machine": platform.machine(), "threads": 1}
-    results["times_ms"] |= timings(trained, TIMED_CLASSICAL, args.rounds)
-    if new := {name: entry for name, entry in timed.items() if name not in results["times_ms"]}:
-        results["times_ms"] |= timings(new, {}, 3)
-    results["summary"], results["targets"] = summarise(results), compare_targets(results)
-    write(results, args.json)
+    # As deployed: what the branches of a rival hold while it is trained is not part of it.
+    results["parameters"] = {name: parameters(deployed(build())) for name, (_, build) in NETWORKS.items()}
+    if args.train:
+        train_all(results, read_images(args.data), write)
+    if args.time:
+        keep_freed_memory()
+        results["environment"] = {"torch": torch.__version__, "machine": platform.machine(), "threads": 1}
+        results["times_ms"] = timings([*FAST, *SLOW], args.rounds)
+        write()
     print_tables(results)
-    if args.plot:
+    if args.plot and results["runs"]:
+        rows = plotted(summarise(results, LONG) or summarise(results, SHORT))
         args.plot.parent.mkdir(parents=True, exist_ok=True)
-        args.plot.write_bytes(draw_scatter(results["summary"]).png())
+        args.plot.write_bytes(draw_scatter(rows).png())
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 24, 64, 52
 CHARACTER = 6.6
 INKS = {
     "ParagonSR2": "s0",
-    "released tiers": "s2",
+    "SPAN": "s2",
     "SRVGGNetCompact": "s1",
     "MSRResNet": "s4",
     "ECBSR": "s3",
-    "classical": "s7",
+    "RLFN": "s5",
 }
 
 Box = tuple[float, float, float, float]
@@ -25,7 +25,7 @@ Box = tuple[float, float, float, float]
 def draw_scatter(rows: list[dict[str, Any]]) -> Drawing:
     """A dot per row (`ms` on a logarithmic axis, `set14_psnr`), its name beside it, and the Pareto front as a line."""
     low_t, high_t = min(row["ms"] for row in rows) / 1.4, max(row["ms"] for row in rows) * 1.9
-    low_p, high_p = min(row["set14_psnr"] for row in rows) - 0.2, max(row["set14_psnr"] for row in rows) + 0.15
+    low_p, high_p = min(row["set14_psnr"] for row in rows) - 0.1, max(row["set14_psnr"] for row in rows) + 0.1
 
     def x(ms: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * math.log(ms / low_t) / math.log(high_t / low_t)
@@ -38,7 +38,7 @@ def draw_scatter(rows: list[dict[str, Any]]) -> Drawing:
     for tick in (t for t in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if low_t <= t <= high_t):
         add(Line([(x(tick), TOP), (x(tick), HEIGHT - BOTTOM)], "grid"))
         add(Text(x(tick), HEIGHT - BOTTOM + 18, f"{tick:g}", anchor="middle"))
-    step = 0.5 if high_p - low_p > 1.5 else 0.25
+    step = 0.5 if high_p - low_p > 1.5 else 0.1
     for number in range(math.ceil(low_p / step), math.floor(high_p / step) + 1):
         add(Line([(LEFT, y(number * step)), (WIDTH - RIGHT, y(number * step))], "grid"))
         add(Text(LEFT - 8, y(number * step) + 4, f"{number * step:.1f}", anchor="end"))

@@ -28,7 +28,9 @@ from paragon_plugin.nets.paragonsr2 import build_paragonsr2
 from paragon_plugin.ops.learnable_kernel import LearnableMagicKernelSharp2021Upsample
 from paragon_plugin.ops.magic_kernel import MagicKernelSharp2021Upsample
 
-SCALE, RATE = 2, 8e-3
+SCALE = 2
+RATES = {"alone": 8e-3, "nano": 8e-3, "tiny": 4e-3}
+"""By network, as `architectures.py` found them."""
 ALPHA = 1.2
 """Default of our networks, and where the learnt kernel starts."""
 
@@ -40,7 +42,7 @@ class Row(NamedTuple):
     kernel: str
     build: Callable[[], nn.Module]
     factor: float | None = None
-    """Learning rate of the kernel over that of the rest; of the kernel alone, over `RATE`."""
+    """Learning rate of the kernel over that of the rest; of the kernel alone, over its rate."""
     trained: bool = True
 
 
@@ -89,7 +91,15 @@ def main() -> None:
             torch.manual_seed(seed)
             net = row.build()
             if row.trained:
-                train(net, pairs, SCALE, seed=seed, iterations=args.iterations, rate=RATE, kernel_factor=row.factor)
+                train(
+                    net,
+                    pairs,
+                    SCALE,
+                    seed=seed,
+                    iterations=args.iterations,
+                    rate=RATES[row.network],
+                    kernel_factor=row.factor,
+                )
             found = {key: scores(net.eval(), images, SCALE) for key, images in tests.items()}
             runs.append({"seed": seed, **found, "kernel": kernel_log(net)})
         means = {key: statistics.mean(entry[key]["psnr"] for entry in runs) for key in tests}
@@ -107,7 +117,7 @@ def main() -> None:
         environment = {"torch": torch.__version__, "machine": platform.machine(), "threads": 1}
         results = {
             "budget": budget(SCALE, args.iterations),
-            "learning_rate": RATE,
+            "learning_rates": RATES,
             "environment": environment,
             "rows": rows,
         }

@@ -74,8 +74,7 @@ def main() -> None:
         with torch.no_grad():
             psnr = float(-10 * torch.log10(F.mse_loss(net(x_held_out).clamp(0, 1), gt_held_out)))
         accelerator.print(f"{balance.iteration:>6}  psnr {psnr:.2f}")
-        if balance.record is not None:
-            balance.record.validation(balance.iteration, "textures", {"psnr": psnr})
+        balance.record_validation("textures", {"psnr": psnr})
 
     accelerator.save_state(str(args.folder / "checkpoint"))
     balance.finish()

@@ -75,9 +75,8 @@ class SuperResolution(lightning.LightningModule):
         self.log("psnr", -10 * torch.log10(F.mse_loss(self.net(x).clamp(0, 1), gt)), prog_bar=True, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        if self.balance.record is not None and not self.trainer.sanity_checking:
-            psnr = float(self.trainer.callback_metrics["psnr"])
-            self.balance.record.validation(self.balance.iteration, "textures", {"psnr": psnr})
+        if not self.trainer.sanity_checking:
+            self.balance.record_validation("textures", {"psnr": float(self.trainer.callback_metrics["psnr"])})
 
     def on_fit_end(self) -> None:
         self.balance.finish()

@@ -127,8 +127,7 @@ def main() -> None:
             quality = psnr(net, held_out)
             values = "  ".join(f"{tag} {value:.4g}" for tag, value in balance.log().items())
             print(f"{step:>6}  psnr {quality:.2f}  {values}")
-            if balance.record is not None:
-                balance.record.validation(step, "chelsea", {"psnr": quality})
+            balance.record_validation("chelsea", {"psnr": quality})
             torch.save({name: part.state_dict() for name, part in parts.items()}, checkpoint)
 
     # Balance: says what it arrived at, and closes the record.

@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 
 class OptionError(ValueError):
@@ -61,6 +62,18 @@ def whole_number(path: str, value: object, least: int = 0, most: int = 2**31 - 1
     if whole > most:
         raise OptionError(path, f"must be a whole number of at most {most}, is {shown(value)}")
     return whole
+
+
+def home_expanded(path: str, value: str) -> str:
+    """A path with `~` and `~user` replaced by a home folder.
+
+    Raises:
+        OptionError: There is no such user; `path` says where the value stands.
+    """
+    try:
+        return str(Path(value).expanduser())
+    except RuntimeError:
+        raise OptionError(path, f"{shown(value)} is in the home folder of a user that is not known here") from None
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from hypothesis import settings
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes share the cores
 
 # The same examples at every run: a new one is found by whoever looks for it, not by whoever happens to run the tests.
 settings.register_profile("same_examples", derandomize=True, deadline=None)
@@ -56,6 +56,7 @@ def short_options(tmp_path: Path) -> Callable[..., Path]:
             "datasets__train__dataset_enlarge_ratio": 8,
             "train__total_iter": 40,
             "train__optim_g__lr": 2e-3,
+            "train__ema_decay": 0.9,
             "train__scheduler__eta_min": 1e-5,
             "val__val_freq": 1000,
             "val__save_img": False,

@@ -69,6 +69,8 @@ def run(
         "inference.load_network",
         "report.page",
         "hosts.run_reading",
+        "hosts.trainner_redux.models",
+        "hosts.trainner_redux.link",
     ],
 )
 def test_imports_without_the_host(package: str) -> None:

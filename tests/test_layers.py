@@ -27,7 +27,8 @@ WINGS: dict[str, set[str]] = {
     "recipe": {"options"},
     "models": {"options", "recipe"},
     "data": set(),
-    "checks": {"options", "recipe"},
+    "first_file": {"data"},
+    "checks": {"options", "recipe", "data"},
     "run": {"options", "recipe", "models", "checks", "stock_run"},
     "stock_run": {"options"},
 }
@@ -72,10 +73,11 @@ def test_a_part_imports_only_what_stands_below_it(part: str) -> None:
             assert not upward, f"{name} imports {upward}"
 
 
-def test_only_its_adapter_knows_the_host() -> None:
+@pytest.mark.parametrize(("adapter", "host"), [("basicsr", "basicsr"), ("trainner_redux", "traiNNer")])
+def test_only_its_adapter_knows_the_host(adapter: str, host: str) -> None:
     for name, path in modules().items():
-        if not name.startswith(f"{PACKAGE}.hosts.basicsr"):
-            assert not [other for other in imports(path) if other.split(".")[0] == "basicsr"], name
+        if not name.startswith(f"{PACKAGE}.hosts.{adapter}"):
+            assert not [other for other in imports(path) if other.split(".")[0] == host], name
 
 
 def test_no_host_imports_another() -> None:

@@ -21,7 +21,7 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Write a trained network as ONNX with dynamic batch, height and width, compared with PyTorch in "
         "onnxruntime before it counts as done.",
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="checkpoint: .pth or .safetensors")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="checkpoint (.pth, .safetensors), or a run's folder")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="target (default: MODEL with .onnx)")
     parser.add_argument("--fp16", action="store_true", help="weights, input and output in half precision")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
@@ -32,13 +32,15 @@ def run(args: argparse.Namespace) -> int:
     """Export; 1 if the result differs from the network."""
     from ..inference.load_network import load_network
     from ..inference.onnx_export import CHECKED_SHAPES, ExportMismatchError, export_onnx
+    from ..inference.run_weights import weights_file
 
-    target = args.output or args.model.with_suffix(".onnx")
+    model = weights_file(args.model)
+    target = args.output or model.with_suffix(".onnx")
     if target.suffix != ".onnx":
         raise OptionError(str(target), "must end in .onnx")
     if not target.parent.is_dir():
         raise OptionError(str(target), f"the folder {target.parent} does not exist")
-    network = load_network(args.model)
+    network = load_network(model)
     try:
         difference = export_onnx(network.net, network.in_chans, target, half=args.fp16)
     except ExportMismatchError as error:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import paragon_plugin
 
 from ..errors import OptionError, RunError
+from ..resilience.tolerant_output import tolerant_output
 from ..version import __version__
 
 # A data worker that is spawned (BasicSR's choice in distributed runs, the only way on macOS and Windows) imports this
@@ -28,12 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 done; 1 the run failed; 2 the input cannot be used; 128 + n ended by signal n.
     """
+    with tolerant_output():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """As `main`; whatever it prints is printed as far as it can be."""
     parser = argparse.ArgumentParser(prog="paragon", description="Train and use super-resolution networks.")
     parser.add_argument("--version", action="version", version=f"paragon-plugin {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    from . import check, export, report, test, train, upscale
+    from . import check, export, init, redux, report, runs, test, train, upscale
 
-    for command in (train, check, test, upscale, export, report):
+    for command in (init, train, check, test, upscale, export, report, runs, redux):
         command.add_parser(commands)
     args = parser.parse_args(arguments)
     args.command_line = ["paragon", *(sys.argv[1:] if arguments is None else arguments)]

@@ -43,12 +43,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _write_report(folder: Path) -> None:
     """The run's page; a run that is done is not lost for want of it."""
-    from ..errors import OptionError, one_line
-    from ..hosts.run_reading import read_run
-    from ..report.written_report import default_output, write_report
+    from ..errors import OptionError
+    from ..report.written_report import default_output
+    from . import report
 
     try:
-        write_report([read_run(folder)], default_output([folder]))
-    except Exception as error:  # whatever it is: the closing words must come
-        said = str(error) if isinstance(error, OptionError) else f"{type(error).__name__}: {error}"
-        print(f"paragon train: no report: {one_line(said)}", file=sys.stderr)
+        report.write([folder], default_output([folder]))
+    except OptionError as error:
+        print(f"paragon train: no report: {error}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..errors import OptionError
+from ..errors import OptionError, home_expanded
 from ..report.recorded_run import read_recorded_run
 from ..report.run_history import RunHistory
 from ..scheduling.run_record import HEAD_FILE
@@ -15,7 +15,7 @@ def find_run(argument: str) -> Path:
     Raises:
         OptionError: There is none, or it holds nothing that training leaves behind.
     """
-    folder = Path(argument).expanduser()
+    folder = Path(home_expanded(argument, argument))
     if not folder.exists() and (Path("experiments") / argument).is_dir():
         folder = Path("experiments") / argument
     if not folder.is_dir():

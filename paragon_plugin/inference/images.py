@@ -1,4 +1,4 @@
-"""Reads and writes PNG, JPEG and WebP without losing alpha, 16 bits, orientation or the colour profile.
+"""Reads and writes PNG, JPEG, WebP, TIFF and BMP without losing alpha, 16 bits, EXIF or the colour profile.
 
 Pillow reads strictly: a truncated file is an error. It has no 16-bit colour; `png_16_bit` reads and writes that.
 """
@@ -21,15 +21,20 @@ from ..errors import OptionError
 from ..resilience.atomic_file import atomic_file
 from . import png_16_bit
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 """Suffixes of the files that can be read and written."""
 
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-_READABLE = ("PNG", "JPEG", "WEBP", "MPO")  # MPO: a phone's JPEG with a second picture after the first
+_NAMES = "PNG, JPEG, WebP, TIFF, BMP"
+_FORMATS: dict[str, str] = dict(zip(SUFFIXES, ("PNG", "JPEG", "JPEG", "WEBP", "TIFF", "TIFF", "BMP"), strict=True))
+_READABLE = ("PNG", "JPEG", "WEBP", "MPO", "TIFF", "BMP")  # MPO: a phone's JPEG with a second picture after the first
+_KEPT_TAGS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825)
+"""EXIF of where, when, with what and by whom; not of how the pixels are stored, which a TIFF keeps there too."""
 _QUALITY: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": 4},
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True, "quality": 50},  # in lossless mode `quality` is the effort
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+    "BMP": {},
 }
 
 
@@ -43,6 +48,8 @@ class Picture:
     """(H, W) of the same type, or None."""
     icc_profile: bytes | None = None
     """The colour profile, or None for sRGB."""
+    exif: bytes | None = None
+    """Where and how it was taken, without the orientation: the pixels are upright."""
 
     @property
     def bits(self) -> int:
@@ -54,7 +61,7 @@ def read_picture(path: Path) -> Picture:
     """Read an image and turn it upright.
 
     Raises:
-        OptionError: The file is missing, unreadable or damaged, is an animation, or is not PNG, JPEG or WebP.
+        OptionError: The file is missing, unreadable or damaged, is an animation, or is of no type in `SUFFIXES`.
     """
     try:
         data = path.read_bytes()
@@ -64,7 +71,7 @@ def read_picture(path: Path) -> Picture:
     except OptionError:
         raise
     except UnidentifiedImageError:
-        raise OptionError(str(path), "is not a PNG, JPEG or WebP image") from None
+        raise OptionError(str(path), f"is not an image of a known type ({_NAMES})") from None
     except OSError as error:
         raise OptionError(str(path), f"cannot be read: {error.strerror or error}") from error
     except (Image.DecompressionBombError, SyntaxError, ValueError, struct.error, zlib.error, EOFError) as error:
@@ -74,14 +81,23 @@ def read_picture(path: Path) -> Picture:
 def _decode(path: Path, data: bytes) -> Picture:
     image = Image.open(io.BytesIO(data))
     if image.format not in _READABLE:
-        raise OptionError(str(path), f"is {image.format}; PNG, JPEG and WebP are read")
+        raise OptionError(str(path), f"is {image.format}; {_NAMES} are read")
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        raise OptionError(str(path), f"is an animation of {image.n_frames} pictures; one picture is read")  # type: ignore[attr-defined]
+        raise OptionError(str(path), f"holds {image.n_frames} pictures; files of one picture are read")  # type: ignore[attr-defined]
+    if image.format == "TIFF" and not image.mode.startswith("I;16") and max(_tiff_bits(image)) > 8:
+        raise OptionError(str(path), "is a TIFF of 16 bits in colour, of which 8 would be lost; convert it to PNG")
     image.load()
     profile = image.info.get("icc_profile")
     if image.format == "PNG" and data[24] == 16:  # bit depth in the header
         orientation = image.getexif().get(0x0112, 1)
         return _decode_16_bit(data, profile, orientation)
+    if image.mode in ("I", "F") or (image.mode.startswith("I;16") and image.format != "TIFF"):
+        raise OptionError(str(path), f"has values of the kind {image.mode}; 8 and 16 bits a channel are read")
+    if image.mode.startswith("I;16"):
+        orientation = image.getexif().get(0x0112, 1)
+        grey = np.asarray(image).astype(np.uint16)[..., None]
+        return Picture(np.ascontiguousarray(_upright(grey, orientation)), None, profile)
+    exif = _exif(image)
     image = ImageOps.exif_transpose(image)
     if image.mode == "CMYK":
         image, profile = image.convert("RGB"), None
@@ -89,8 +105,25 @@ def _decode(path: Path, data: bytes) -> Picture:
     image = image.convert(("L" if grey else "RGB") + "A" * image.has_transparency_data)
     pixels = np.asarray(image)
     if not image.mode.endswith("A"):
-        return Picture(pixels.reshape(*pixels.shape[:2], -1), None, profile)
-    return Picture(pixels[..., :-1], pixels[..., -1], profile)
+        return Picture(pixels.reshape(*pixels.shape[:2], -1), None, profile, exif)
+    return Picture(pixels[..., :-1], pixels[..., -1], profile, exif)
+
+
+def _tiff_bits(image: Image.Image) -> tuple[int, ...]:
+    bits = image.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
+    return bits if isinstance(bits, tuple) else (bits,)
+
+
+def _exif(image: Image.Image) -> bytes | None:
+    """The EXIF block without the orientation; None where there is nothing in it, or it cannot be read."""
+    try:
+        found = Image.Exif()  # a copy: the image's own still says how it is turned
+        found.load(image.getexif().tobytes())
+        for tag in set(found) - set(_KEPT_TAGS):
+            del found[tag]
+        return found.tobytes() if len(found) else None
+    except Exception:  # a block of a camera that Pillow cannot make sense of; the picture counts
+        return None
 
 
 def _decode_16_bit(data: bytes, profile: bytes | None, orientation: int) -> Picture:
@@ -118,14 +151,14 @@ def check_writable_as(path: Path, picture: Picture) -> None:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise OptionError(str(path), f"must end in {', '.join(SUFFIXES)}")
-    if picture.alpha is not None and _FORMATS[suffix] == "JPEG":
-        raise OptionError(str(path), "JPEG keeps no alpha channel; write .png or .webp")
+    if picture.alpha is not None and _FORMATS[suffix] in ("JPEG", "BMP"):
+        raise OptionError(str(path), f"{_FORMATS[suffix]} keeps no alpha channel; write .png or .webp")
     if picture.bits == 16 and _FORMATS[suffix] != "PNG":
-        raise OptionError(str(path), f"{_FORMATS[suffix]} keeps 8 bits, the image has 16; write .png")
+        raise OptionError(str(path), f"{_FORMATS[suffix]} is written with 8 bits, the image has 16; write .png")
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Write an image: PNG and WebP without loss, JPEG at quality 95 with full colour resolution.
+    """Write an image: without loss, but JPEG at quality 95 with full colour resolution.
 
     The file is written completely or not at all.
 
@@ -153,5 +186,6 @@ def _encoded(picture: Picture, kind: str) -> bytes:
         return png_16_bit.encode(pixels, picture.icc_profile)
     image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
     stream = io.BytesIO()
-    image.save(stream, kind, icc_profile=picture.icc_profile, **_QUALITY[kind])
+    extra = {"exif": picture.exif} if picture.exif is not None and kind != "BMP" else {}
+    image.save(stream, kind, icc_profile=picture.icc_profile, **extra, **_QUALITY[kind])
     return stream.getvalue()

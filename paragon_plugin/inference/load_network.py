@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..nets.checkpoint_detection import detect
-from ..nets.paragonsr2 import SIZES, build_paragonsr2
+from ..nets.paragonsr2 import SIZES, build_paragonsr2, refuse_version_0_1
 from ..nets.released import build_released
 from ..nets.tiers import TIERS
 from ..resilience.checkpoints import CheckpointError, network_weights, read_checkpoint, read_metadata
+from .foreign_networks import UnknownNetworkError, build_foreign
 
 _PREFIX = "paragonsr2_"
 
@@ -25,7 +26,7 @@ class LoadedNetwork:
     net: nn.Module
     """The network in evaluation mode, float32, on the CPU."""
     name: str
-    """Registered name, for example `paragonsr2_tiny`."""
+    """Registered name, for example `paragonsr2_tiny`; of other people's networks that of the architecture."""
     scale: int
     """Enlargement."""
     in_chans: int
@@ -33,7 +34,7 @@ class LoadedNetwork:
 
 
 def load_network(path: str | Path, param_key: str | None = "params_ema") -> LoadedNetwork:
-    """Read a checkpoint of one of our networks.
+    """Read a checkpoint of one of our networks, or of one that spandrel reads.
 
     Size or tier, scale and options come from the description in the checkpoint. If it has none, they come from its keys
     and shapes.
@@ -43,12 +44,16 @@ def load_network(path: str | Path, param_key: str | None = "params_ema") -> Load
         param_key: See `read_network`.
 
     Raises:
-        CheckpointError: The file is not a checkpoint, or is of a network that is not ours. Or its weights do not fit
-            its description, or are not finite.
+        CheckpointError: The file is not a checkpoint, or is of an unknown network. Or its weights do not fit its
+            description, or are not finite.
     """
     checkpoint = read_checkpoint(path)
     weights = network_weights(checkpoint, path, param_key)
     metadata = read_metadata(checkpoint, path)
+    try:
+        refuse_version_0_1(weights)
+    except ValueError as error:
+        raise CheckpointError(path, str(error)) from error
     try:
         if metadata is None:
             found = detect(weights)
@@ -61,9 +66,20 @@ def load_network(path: str | Path, param_key: str | None = "params_ema") -> Load
     except CheckpointError:
         raise
     except (ValueError, TypeError, RuntimeError) as error:  # RuntimeError: wrong shapes of `base.*`
-        raise CheckpointError(path, f"is not of a ParagonSR2 network: {error}") from error
+        try:
+            return _foreign(path, weights)
+        except UnknownNetworkError as other:
+            raise CheckpointError(path, f"is not of a ParagonSR2 network: {error}; {other}") from error
     assert scale is not None  # _build refuses it
     return LoadedNetwork(net.eval(), name, scale, getattr(net, "in_chans", 3))
+
+
+def _foreign(path: str | Path, weights: dict[str, Tensor]) -> LoadedNetwork:
+    net, name, scale = build_foreign(weights)
+    for key, value in weights.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise CheckpointError(path, f"{key} holds NaN or infinite values; the training run diverged")
+    return LoadedNetwork(net.eval(), name, scale, net.in_chans)
 
 
 def _build(name: str, scale: Any, options: dict[str, Any]) -> nn.Module:

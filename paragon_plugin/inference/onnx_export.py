@@ -23,6 +23,9 @@ OPSET = 18
 CHECKED_SHAPES = ((1, 64, 64), (2, 45, 30), (1, 17, 83))
 """Batch, height and width of the inputs for the comparison of file and network. The traced input has other sizes."""
 
+LARGEST = 2**24
+"""Values in a weight from which others are computed once, when exporting, and not in the graph."""
+
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2}
 """Largest accepted difference of output values. The values are about 0 to 1."""
 
@@ -92,24 +95,28 @@ def _picture(generator: torch.Generator, *shape: int) -> Tensor:
 
 
 def _export(net: nn.Module, example: Tensor, file: Path) -> None:
+    import onnxscript.optimizer
+
     dynamic = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
     # The exporter writes much to both streams and to the log, even without a problem.
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        torch.onnx.export(
+        program = torch.onnx.export(
             net,
             (example,),
-            file,
             input_names=["input"],
             output_names=["output"],
             dynamic_shapes=(dynamic,),
             opset_version=OPSET,
             dynamo=True,
-            external_data=False,
             verbose=False,
         )
+        assert program is not None  # with dynamo
+        # By itself the exporter leaves what is computed from weights alone in the graph where they are large.
+        onnxscript.optimizer.optimize(program.model, input_size_limit=LARGEST, output_size_limit=LARGEST)
+        program.save(file, external_data=False)
 
 
 def _quiet(onnxruntime: Any) -> Any:

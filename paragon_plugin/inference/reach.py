@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import nn
 
 from ..nets.attention import WindowAttention
-from ..nets.layers import MultiScaleContext
 from ..nets.released_base import ReleasedBase, blur_reach
 from ..nets.tier_attention import CyclicWindowAttention
 from ..ops.learnable_kernel import LearnableMagicKernelSharp2021Upsample
@@ -31,8 +30,6 @@ def reach(module: nn.Module) -> int:
     if isinstance(module, nn.Conv2d):
         return max(d * (k - 1) // 2 for k, d in zip(module.kernel_size, module.dilation, strict=True))
     children = dict(module.named_children())
-    if isinstance(module, MultiScaleContext):
-        return max(map(reach, children.values()))
     base = children.pop("base", None)  # parallel to the body
     return max(sum(map(reach, children.values())), 0 if base is None else reach(base))
 

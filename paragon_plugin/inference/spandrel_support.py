@@ -32,7 +32,8 @@ from .whole_image import has_means
 ARCHITECTURE_ID = "ParagonSR2"
 
 _PREFIX = "paragonsr2_"
-_SIZES = KeyCondition.has_all("conv_in.weight", "body.0.out.gamma", "body.0.blocks.0.context.row.gamma", "gain")
+_SIZES = KeyCondition.has_all("conv_in.weight", "body.0.convs.0.weight", "conv_out.weight", "gain")
+_SIZES_0_1 = KeyCondition.has_all("conv_in.weight", "body.0.blocks.0.context.row.gamma", "gain")  # refused in `load`
 _TIERS = KeyCondition.has_all("conv_in.weight", "conv_mid.weight", "up.0.weight", "conv_out.weight", "detail_gain")
 
 
@@ -40,7 +41,7 @@ class ParagonSR2Architecture(Architecture[nn.Module]):
     """The eight sizes and the four released tiers. Names and shapes of the tensors show which network it is."""
 
     def __init__(self) -> None:
-        super().__init__(id=ARCHITECTURE_ID, name="ParagonSR2", detect=KeyCondition.has_any(_SIZES, _TIERS))
+        super().__init__(id=ARCHITECTURE_ID, name="ParagonSR2", detect=KeyCondition.has_any(_SIZES, _SIZES_0_1, _TIERS))
 
     def load(self, state_dict: StateDict) -> ImageModelDescriptor[nn.Module]:
         """Build the network of a state dict, with the scale and options that `checkpoint_detection.detect` finds.
@@ -51,10 +52,11 @@ class ParagonSR2Architecture(Architecture[nn.Module]):
 
         The descriptor asks for images of at least 8 x 8 pixels. Half and bfloat16 are supported: their error is about
         the rounding error of the image itself. Tiling is discouraged if the network uses the whole image, with the
-        content gain or with squeeze and excite (m, l, xl and pro). The strength of detail would differ between tiles.
+        content gain or with channel attention (pro). The strength of detail would differ between tiles.
 
         Raises:
             ValueError: The keys are ours, but the tensors fit none of our networks. The message says what does not fit.
+                Or they are of a size as in version 0.1.
         """
         found = detect(state_dict)
         variant = found.registered_name.removeprefix(_PREFIX)

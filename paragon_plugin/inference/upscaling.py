@@ -87,7 +87,7 @@ def upscale_picture(net: nn.Module, scale: int, picture: Picture, settings: Sett
     if picture.alpha is not None:
         kernel = MagicKernelSharp2021Upsample(scale).to(settings.device)
         alpha = upscale_batch(kernel, scale, picture.alpha[None, None], Settings(settings.device, settings.tile))[0, 0]
-    return Picture(np.ascontiguousarray(out[0].transpose(1, 2, 0)), alpha, picture.icc_profile)
+    return Picture(np.ascontiguousarray(out[0].transpose(1, 2, 0)), alpha, picture.icc_profile, picture.exif)
 
 
 def upscale_batch(net: nn.Module, scale: int, batch: NDArray[Any], settings: Settings) -> NDArray[Any]:

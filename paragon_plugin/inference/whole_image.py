@@ -1,7 +1,8 @@
 """Gives every tile the same values of the parts that use the whole image.
 
-Two parts of ParagonSR2 use the whole image. The content gain follows from the input alone. Squeeze and excite (sizes m,
-l, xl and tier pro) takes means of features. If each tile had its own values, every seam would be visible as a step.
+Two parts of ParagonSR2 use the whole image. The content gain (an option of the sizes) follows from the input alone.
+Channel attention (tier pro) takes means of features. If each tile had its own values, every seam would be visible as a
+step.
 
 - The content gain is computed once, from the whole input. This is exact.
 - The means are collected in a first pass over the tiles. In a second pass every tile gets them. This has one
@@ -16,23 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from ..nets.content_gain import ContentGain
-from ..nets.layers import ChannelModulation
 from ..nets.tier_attention import ChannelAttention
 from .tiling import Tile
 
 
 def has_means(net: nn.Module) -> bool:
     """Whether the network takes means over the whole image. Tiles then need a first pass."""
-    return bool(_modulations(net))
+    return bool(_attentions(net))
 
 
-def _modulations(net: nn.Module) -> list[ChannelModulation | ChannelAttention]:
-    return [module for module in net.modules() if isinstance(module, ChannelModulation | ChannelAttention)]
-
-
-def _mean_reader(modulation: ChannelModulation | ChannelAttention) -> nn.Module:
-    """The layer whose input is the mean."""
-    return modulation.squeeze if isinstance(modulation, ChannelModulation) else modulation.fc
+def _attentions(net: nn.Module) -> list[ChannelAttention]:
+    return [module for module in net.modules() if isinstance(module, ChannelAttention)]
 
 
 @contextlib.contextmanager
@@ -56,15 +51,15 @@ def means_of(net: nn.Module, tiles: Sequence[Tile], run: Callable[[Tile], Any]) 
         tiles: The tiles of the image. Their cores cover it once.
         run: Runs the network on the box of a tile. It is not called if the network takes no means.
     """
-    modulations = _modulations(net)
-    if not modulations:
+    attentions = _attentions(net)
+    if not attentions:
         yield
         return
-    means = _collect(modulations, tiles, run)
+    means = _collect(attentions, tiles, run)
     with contextlib.ExitStack() as stack:
-        for modulation in modulations:
-            reader = _mean_reader(modulation)
-            stack.callback(reader.register_forward_pre_hook(_giving(means[modulation])).remove)
+        for attention in attentions:
+            # The input of the first layer after the mean.
+            stack.callback(attention.fc.register_forward_pre_hook(_giving(means[attention])).remove)
         yield
 
 
@@ -76,7 +71,7 @@ def _giving(mean: Tensor) -> Callable[[nn.Module, tuple[Tensor]], Tensor]:
 
 
 def _collect(
-    modulations: Sequence[nn.Module], tiles: Sequence[Tile], run: Callable[[Tile], Any]
+    attentions: Sequence[nn.Module], tiles: Sequence[Tile], run: Callable[[Tile], Any]
 ) -> dict[nn.Module, Tensor]:
     sums: dict[nn.Module, Tensor] = {}
     pixels = 0
@@ -88,8 +83,8 @@ def _collect(
         sums[module] = sums[module] + total if module in sums else total
 
     with contextlib.ExitStack() as stack:
-        for modulation in modulations:
-            stack.callback(modulation.register_forward_pre_hook(record).remove)
+        for attention in attentions:
+            stack.callback(attention.register_forward_pre_hook(record).remove)
         for tile in tiles:
             rows, columns = tile.core_in_box()
             run(tile)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ops.magic_kernel import SCALES
-from .paragonsr2 import SIZES, build_paragonsr2
+from .paragonsr2 import SIZES, build_paragonsr2, refuse_version_0_1
 from .released import TIERS, build_released
 
 Shapes = dict[str, tuple[int, ...]]
@@ -31,8 +31,8 @@ class Detected:
 def detect(state_dict: Mapping[str, Tensor]) -> Detected:
     """Recognise the eight sizes and the four released tiers.
 
-    The width and the kinds of layers show which network it is. This network is then built without memory and compared
-    with the checkpoint tensor by tensor. So the result always loads strictly.
+    The width, the number of groups and the kinds of layers show which network it is. This network is then built without
+    memory and compared with the checkpoint tensor by tensor. So the result always loads strictly.
 
     Some options do not show in the tensors. They are left out of the result, and building then takes their defaults. A
     checkpoint that was trained with a different value needs that value given again, else its image changes:
@@ -48,17 +48,22 @@ def detect(state_dict: Mapping[str, Tensor]) -> Detected:
         state_dict: Names and tensors of the network itself, without a prefix or a surrounding `params`.
 
     Raises:
-        ValueError: The checkpoint fits none of our networks. The message says what was found.
+        ValueError: The checkpoint fits none of our networks, or is of a size as in version 0.1. The message says what
+            was found.
     """
     shapes = {str(key): tuple(getattr(value, "shape", ())) for key, value in state_dict.items()}
     first = shapes.get("conv_in.weight", ())
     if len(first) != 4 or "conv_out.weight" not in shapes or not any(key.startswith("body.") for key in shapes):
         raise ValueError(f"not a ParagonSR2 checkpoint: expected conv_in, body and conv_out, saw {_names(shapes)}")
+    refuse_version_0_1(shapes)
     return _detect_tier(shapes) if "up.0.weight" in shapes else _detect_size(shapes)
 
 
 def _detect_size(shapes: Shapes) -> Detected:
-    channels, name = _by_width({row.features: name for name, row in SIZES.items()}, shapes, "size")
+    groups = len({key.split(".")[1] for key in shapes if key.startswith("body.")})
+    # Of two sizes with the same width, the one with the nearer number of groups.
+    ordered = sorted(SIZES.items(), key=lambda item: -abs(item[1].groups - groups))
+    channels, name = _by_width({row.features: name for name, row in ordered}, shapes, "size")
     options = {
         "in_chans": channels,
         "use_attention": any(".attention." in key for key in shapes),

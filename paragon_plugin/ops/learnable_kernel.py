@@ -6,15 +6,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .magic_kernel import (
     check_alpha,
     check_image,
     check_scale,
+    composite_taps,
     compute_dtype,
     enlarge,
     extend,
+    polyphase,
     sharp_taps,
     sharpen,
     spline_phases,
@@ -119,6 +122,14 @@ class LearnableMagicKernelSharp2021Upsample(nn.Module):
         y = torch.addcmul(sharpen(extended, self.taps().to(dtype)), self.diagonal().to(dtype), curvature)
         y = y[:, :, 1:-1, 1:-1] if self.scale == 1 else enlarge(y, self.spline_phases.to(dtype))
         return y.to(x.dtype)
+
+    def phases(self, x: Tensor) -> Tensor:
+        """The same image before its pixel shuffle: (B, C, H, W) -> (B, C s^2, H, W), see `polyphase`."""
+        weight = self.diagonal()
+        spline = self.spline_phases if self.scale > 1 else self.spline_phases.new_tensor([[0.0, 1.0, 0.0]])
+        curvature_7 = F.pad(weight.new_tensor([1.0, -2.0, 1.0]), (2, 2))
+        taps_2S9 = torch.stack([composite_taps(taps, spline) for taps in (self.taps(), curvature_7)])
+        return polyphase(x, taps_2S9, torch.cat((taps_2S9[:1], weight * taps_2S9[1:])))
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}, init_alpha={self.init_alpha:g}"

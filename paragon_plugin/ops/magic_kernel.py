@@ -7,11 +7,12 @@ Enlarging by an integer s meets the spline at only s distinct positions per axis
 axis, both on the low-resolution grid: one 7-tap filter, then s different 3-tap filters. The results of these s filters
 are interleaved into the output.
 
-The filters are multiply-adds of shifted slices instead of convolutions. This is the fastest form on a CPU
-(`benchmarks/base_upsampler.py` compares it with nearest + blur). Autocast and TF32 shorten the mantissa of convolutions
-and matrix products, so they cannot change this image.
+The filters are multiply-adds of shifted slices instead of convolutions (`benchmarks/base_upsampler.py` compares them
+with nearest + blur). Autocast and TF32 shorten the mantissa of convolutions and matrix products, so they cannot change
+this image. `phases` gives the same image before its pixel shuffle, by two convolutions: a network that shuffles its
+detail too then shuffles once.
 
-Shape suffixes: B batch, C channels, H and W low-resolution size, S scale, K taps.
+Shape suffixes: B batch, C channels, H and W low-resolution size, S scale, K taps, R terms of a sum.
 """
 
 from __future__ import annotations
@@ -166,6 +167,34 @@ def enlarge(x_BCHW: Tensor, phases_S3: Tensor) -> Tensor:
     return (above * a_S1).addcmul_(mid, b_S1).addcmul_(below, c_S1).flatten(2, 3)
 
 
+def composite_taps(taps_K: Tensor, phases_S3: Tensor) -> Tensor:
+    """The 7 taps and the spline as one filter of 9 taps for each phase: `c[p][i + j] = w[p][j] q[i]`, (S, 9)."""
+    parts = [phases_S3[:, j, None] * F.pad(taps_K, (j, 2 - j)) for j in range(3)]
+    return parts[0] + parts[1] + parts[2]
+
+
+def polyphase(x_BCHW: Tensor, columns_RS9: Tensor, rows_RS9: Tensor) -> Tensor:
+    """Filter an image with separable filters for s x s phases: (B, C, H, W) -> (B, C s^2, H, W), borders replicated.
+
+        y[c s^2 + p s + q] = sum_r rows[r][q] * (columns[r][p] * x[c])          1-D correlations, radius 4
+
+    A pixel shuffle turns the phases into the enlarged image. These are two convolutions, so that a graph gets few
+    nodes. Autocast does not shorten them. TF32 does: on a GPU that uses it, errors are about 1e-4. Half and bfloat16
+    are computed in float32, which the result has.
+    """
+    if torch.is_autocast_enabled(x_BCHW.device.type):
+        with torch.autocast(x_BCHW.device.type, enabled=False):
+            return polyphase(x_BCHW, columns_RS9, rows_RS9)
+    channels, (terms, scale, _) = x_BCHW.shape[1], rows_RS9.shape
+    dtype = compute_dtype(x_BCHW.dtype)
+    y = extend(x_BCHW.to(dtype)).contiguous(memory_format=torch.channels_last)
+    down_R191 = columns_RS9.to(dtype).reshape(terms * scale, 1, 9, 1)
+    along = torch.einsum("rqk,pt->pqrtk", rows_RS9.to(dtype), torch.eye(scale, dtype=dtype, device=y.device))
+    along = along.reshape(scale * scale, terms * scale, 1, 9)
+    y = F.conv2d(y, down_R191.repeat(channels, 1, 1, 1), groups=channels)
+    return F.conv2d(y, along.repeat(channels, 1, 1, 1), groups=channels)
+
+
 def magic_kernel_sharp_2021_upsample(x: Tensor, scale: int, alpha: float = 1.0) -> Tensor:
     """Enlarge images `scale` times with Magic Kernel Sharp 2021.
 
@@ -240,6 +269,13 @@ class MagicKernelSharp2021Upsample(nn.Module):
         """(B, C, H, W) -> (B, C, s H, s W)."""
         check_image(x)
         return _upsample(x, self.scale, self.sharp_taps if self.alpha > 0 else None, self.spline_phases)
+
+    def phases(self, x: Tensor) -> Tensor:
+        """The same image before its pixel shuffle: (B, C, H, W) -> (B, C s^2, H, W), see `polyphase`."""
+        if self.scale == 1:
+            return x
+        taps_1S9 = composite_taps(self.sharp_taps, self.spline_phases)[None]
+        return polyphase(x, taps_1S9, taps_1S9)
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}, alpha={self.alpha:g}"

@@ -1,5 +1,6 @@
 """What the scheduler measured of each loss, what it gave it, and where it stands."""
 
+import math
 from dataclasses import dataclass
 
 from .run_history import LoggedDecision, RunHistory
@@ -32,18 +33,20 @@ def calibrations(run: RunHistory) -> list[Calibration]:
     for loss in dict.fromkeys([*run.recipe, *shares, *decided]):
         decision = decided.get(loss)
         role, base = run.recipe.get(loss, ("", None))
-        factor = decision.after.get("calibration", 1.0) if decision else 1.0
-        weight = weights[loss][-1][1] if loss in weights else None
+        factor = _finite(decision.after.get("calibration")) if decision else None
+        factor = 1.0 if factor is None else factor
+        weight = _finite(weights[loss][-1][1]) if loss in weights else None
+        given = base * factor if base is not None else 0.0
         rows.append(
             Calibration(
                 loss=loss,
                 role=role,
                 iteration=decision.iteration if decision else None,
-                measured=decision.before.get("share") if decision else None,
-                target=decision.after.get("share") if decision else None,
-                share=shares[loss][-1][1] if loss in shares else None,
+                measured=_finite(decision.before.get("share")) if decision else None,
+                target=_finite(decision.after.get("share")) if decision else None,
+                share=_finite(shares[loss][-1][1]) if loss in shares else None,
                 factor=factor,
-                multiplier=weight / (base * factor) if weight is not None and base and factor else None,
+                multiplier=weight / given if weight is not None and given else None,
                 easing=decision is not None and loss in weights and weights[loss][-1][0] < _eased_in(run, decision),
                 base_weight=base,
                 weight=weight,
@@ -55,6 +58,11 @@ def calibrations(run: RunHistory) -> list[Calibration]:
 def baseline_iterations(run: RunHistory) -> int | None:
     """Iterations for which a loss is watched before its weight moves; None where the log does not tell."""
     return next((int(float(value)) for name, value, _ in run.parameters if name == "baseline_iterations"), None)
+
+
+def _finite(value: float | None) -> float | None:
+    """What is no number is not known."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _eased_in(run: RunHistory, decision: LoggedDecision) -> int:

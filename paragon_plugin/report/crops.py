@@ -71,14 +71,16 @@ def _strip(runs: list[RunHistory], dataset: str, place: CropPlace) -> Strip | No
         return None
     tiles = [Tile("lr", "LR, the input", lr), Tile("bicubic", "bicubic", enlarged, psnr(enlarged, hr))]
     for run in runs:
-        for iteration in chosen(list(run.images.get(place.image, {})), MOST_ITERATIONS if len(runs) == 1 else 1):
-            picture = _read(run.images[place.image][iteration])
+        saved = run.images.get(f"{dataset}/{place.image}") or run.images.get(place.image, {})
+        for iteration in chosen(list(saved), MOST_ITERATIONS if len(runs) == 1 else 1):
+            picture = _read(saved[iteration])
             if picture is not None:
                 crop = picture[place.top : place.top + place.side, place.left : place.left + place.side]
                 who = "ours" if len(runs) == 1 else run.name
                 if crop.shape == hr.shape:
                     tiles.append(Tile("ours", f"{who}, {iteration:,}", crop, psnr(crop, hr)))
-    return Strip(place.image, [*tiles, Tile("hr", "HR, the original", hr)])
+    image = place.image if len(runs[0].references) == 1 else f"{dataset}/{place.image}"
+    return Strip(image, [*tiles, Tile("hr", "HR, the original", hr)])
 
 
 def _unrecorded(run: RunHistory, image: str) -> Strip | None:

@@ -74,15 +74,15 @@ def _extent(run: RunHistory) -> str:
 def _progress(run: RunHistory) -> tuple[str, bool | None]:
     """The evidence: the first metric if it was taken twice, or else the losses' sum early and late."""
     for standing in standings(run)[:1]:
-        if len(standing.points) > 1:
-            (first_iteration, first), (_, last) = standing.points[0], standing.points[-1]
+        if len(standing.numbers) > 1 and standing.numbers[-1] == standing.points[-1]:
+            (first_iteration, first), (_, last) = standing.numbers[0], standing.numbers[-1]
             gain = standing.gain(first)
             how = "fell" if last < first else "rose" if last > first else "stayed"
             text = (
                 f"{label(standing)} {how} from {standing.form(first)} at iteration {first_iteration:,} "
                 f"to {standing.form(last)} at iteration {standing.points[-1][0]:,}."
             )
-            return text, gain > 0
+            return text, gain > 0 and standing.form(first) != standing.form(last)
     totals = _total_loss(run)
     if len(totals) < 4:
         return "", None
@@ -124,7 +124,8 @@ def comparison_finding(run: RunHistory) -> Finding:
         return Finding(
             question,
             "Not measured.",
-            "The run has left no validation metrics; the option file's val: metrics: asks for them.",
+            "The run has left no validation metrics. An option file asks for them in val: metrics:, an own loop "
+            "gives them to record_validation.",
         )
     standing = known[0]
     if "bicubic" not in standing.references:
@@ -133,9 +134,16 @@ def comparison_finding(run: RunHistory) -> Finding:
         )
         return Finding(question, "Unknown.", said)
     gain = standing.gain(standing.references["bicubic"])
+    if not math.isfinite(gain):
+        said = (
+            f"{label(standing)} is {standing.form(standing.value)} at iteration {standing.points[-1][0]:,}, and "
+            f"bicubic's is {standing.form(standing.references['bicubic'])}: only finite numbers can be compared."
+        )
+        return Finding(question, "Unknown.", said)
     parts = [
         f"{standing.form_gain(standing.gain(value))} {_side(standing, value)} {name} ({standing.form(value)})"
         for name, value in standing.references.items()
+        if math.isfinite(value)
     ]
     images = run.references[standing.dataset].images
     said = (
@@ -144,6 +152,15 @@ def comparison_finding(run: RunHistory) -> Finding:
     )
     if standing.decibels and gain > 0:
         said += f" {gain:.2f} dB over bicubic means pixel errors {100 * (1 - 10 ** (-gain / 20)):.0f} % smaller."
+    begin, before = standing.points[0]
+    if begin == 0 and len(standing.points) > 1:
+        brought = standing.gain(before)
+        if standing.form(before) == standing.form(standing.value):
+            brought = 0.0
+        what = f"{standing.form_gain(brought)} {'better' if brought > 0 else 'worse'}" if brought else "no different"
+        said += f" The network that training began with had {standing.form(before)}: training made it {what}."
+        if gain > 0 and brought <= 0:
+            return Finding(question, "Yes, but not by training.", said)
     return Finding(question, "Yes." if gain > 0 else "No.", said, "good" if gain > 0 else "bad")
 
 

@@ -1,6 +1,7 @@
 """The report's page: one HTML file with everything in it, for one run or for two side by side."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html import escape
 
@@ -8,6 +9,7 @@ from ..version import __version__
 from .charts import Chart
 from .crops import Strip
 from .findings import findings
+from .forgiving import part
 from .page_parts import charts_of, columns, event_prefix, grid, section
 from .page_run import details, differences, incidents
 from .page_scheduling import scheduling
@@ -22,50 +24,63 @@ STATES = {
     "stopped": ("stopped, can go on", ""),
     "running": ("running", ""),
     "silent": ("fell silent", "bad"),
+    "failed": ("ended with an error", "bad"),
 }
 
 
-def report_charts(runs: Sequence[RunHistory]) -> tuple[list[Chart], list[list[Chart]]]:
-    """The charts that all runs share, and those of each run."""
+def report_charts(runs: Sequence[RunHistory], left_out: list[str]) -> tuple[list[Chart], list[list[Chart]]]:
+    """The charts that all runs share, and those of each run; `left_out` takes a line about what cannot be drawn."""
     end = max(run.iteration for run in runs)
-    rate = rate_chart(runs)
-    shared = [*metric_charts(runs), *([rate] if rate else [])]
-    own = [run_charts(run, event_marks(run, event_prefix(runs, run)), end) for run in runs]
+    rate = part("the learning rate", lambda: rate_chart(runs), None, left_out)
+    shared = [*part("the metrics", lambda: metric_charts(runs), [], left_out), *([rate] if rate else [])]
+
+    def charts_of_run(run: RunHistory) -> list[Chart]:
+        return run_charts(run, event_marks(run, event_prefix(runs, run)), end)
+
+    own = [part(f"the charts of {run.name}", lambda run=run: charts_of_run(run), [], left_out) for run in runs]
     if len(runs) > 1:
         pairs = zip(runs, own, strict=True)
         own = [[replace(chart, title=f"{run.name}: {chart.title}") for chart in charts] for run, charts in pairs]
-    return shared, with_common_spans(own)
+    return shared, part("the charts' common axes", lambda: with_common_spans(own), own, left_out)
 
 
-def report_page(runs: Sequence[RunHistory], strips: Sequence[Strip], made: str) -> str:
+def report_page(runs: Sequence[RunHistory], strips: Sequence[Strip], made: str, left_out: Sequence[str] = ()) -> str:
     """The whole page.
 
     Args:
         runs: One run, or two to compare.
         strips: Crops of validation images, see `crops.strips`.
         made: When the report is made, in words.
+        left_out: What could not be made before, a line each.
     """
-    shared, own = report_charts(runs)
+    told = [line for run in runs for line in run.left_out] + list(left_out)
+    shared, own = report_charts(runs, told)
     title = " and ".join(run.name for run in runs)
-    parts = [
-        "".join(_header(run, len(runs) > 1) for run in runs) if len(runs) == 1 else _two_headers(runs),
-        _answers(runs),
-        section("Validation", "", validation(runs, shared)),
-        section(
+    single = len(runs) == 1
+    sections: dict[str, Callable[[], str]] = {
+        "the heading": lambda: _header(runs[0], small=False) if single else _two_headers(runs),
+        "the answers": lambda: _answers(runs),
+        "the validation": lambda: section("Validation", "", validation(runs, shared)),
+        "the pictures": lambda: section(
             "Pictures",
             picture_words(strips),
             "".join(picture_strip(strip, number == 0) for number, strip in enumerate(strips)),
         ),
-        *scheduling(runs, own),
-        section(
+        "the scheduling": lambda: "".join(scheduling(runs, own)),
+        "the losses": lambda: section(
             "Losses and learning rate",
             "",
             grid(charts_of(own, ("losses",)), [c for c in shared if c.key == "learning_rate"]),
         ),
-        section("Incidents and warnings", "", columns([incidents(run) for run in runs])),
-        section("What differs", "Options with different values.", differences(runs)) if len(runs) > 1 else "",
-        section("The run", "", columns([details(run) for run in runs])),
-    ]
+        "the incidents": lambda: section("Incidents and warnings", "", columns([incidents(run) for run in runs])),
+        "the differences": lambda: (
+            section("What differs", "Options with different values.", differences(runs)) if not single else ""
+        ),
+        "the run": lambda: section("The run", "", columns([details(run) for run in runs])),
+    }
+    parts = [part(what, make, "", told) for what, make in sections.items()]
+    lines = "".join(f"<li>{escape(line)}</li>" for line in dict.fromkeys(told))
+    parts.append(section("Left out", "What could not be read or drawn.", f"<ul>{lines}</ul>" if lines else ""))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -99,9 +114,11 @@ def _against(runs: Sequence[RunHistory]) -> str:
         if key not in second:
             continue
         a, b = first[key], second[key]
-        common = sorted(set(dict(a.points)) & set(dict(b.points)))
+        common = sorted(set(dict(a.numbers)) & set(dict(b.numbers)))
         x = dict(a.points)[common[-1]] if common else a.value
         y = dict(b.points)[common[-1]] if common else b.value
+        if not math.isfinite(y - x):
+            continue
         gain = (y - x) * (-1 if a.lower_is_better else 1)
         where = f"{label(a)}, at iterations {a.points[-1][0]:,} and {b.points[-1][0]:,}"
         if common:

@@ -57,6 +57,7 @@ def details(run: RunHistory) -> str:
         "scale": "scale",
         "datasets.train.name": "training set",
         "datasets.train.gt_size": "patch size, HR pixels",
+        "datasets.train.lq_size": "patch size, LR pixels",
         "datasets.train.batch_size_per_gpu": "batch size per GPU",
         "train.optim_g.type": "optimizer",
         "train.optim_g.lr": "learning rate at the start",
@@ -65,10 +66,10 @@ def details(run: RunHistory) -> str:
     }
     rows = [(words, run.options[path]) for path, words in wanted.items() if path in run.options]
     rows = [("folder", str(run.folder)), *rows]
-    weights = run.folder / "models" / "net_g_latest.pth"
-    if weights.is_file():
+    latest = (f"net_g{average}_latest.{form}" for average in ("_ema", "") for form in ("pth", "safetensors"))
+    if weights := next((file for name in latest if (file := run.folder / "models" / name).is_file()), None):
         rows += [
-            ("trained weights", "models/net_g_latest.pth"),
+            ("trained weights", f"models/{weights.name}"),
             ("to use them", f"paragon upscale PICTURE -m {weights}"),
         ]
     table = "".join(f"<tr><td>{escape(words)}</td><td class=path>{escape(value)}</td></tr>" for words, value in rows)

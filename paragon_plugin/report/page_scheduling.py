@@ -13,7 +13,7 @@ from .run_history import RunHistory
 MOST_EVENTS = 40
 SHARES = (
     "Several losses pull at the network at once, and each step of training, an <b>update</b>, is their sum. A loss's "
-    "<b>share</b> is the part of that update which comes from it. A weight in the option file does not tell: with the "
+    "<b>share</b> is the part of that update which comes from it. A configured weight does not tell: with the "
     "same weight one loss may make 2 % of the update and another 95 %. The scheduler measures the shares, sets the "
     "weights once, where they are far from what such losses usually get (the <b>calibration</b>), and then follows "
     "slowly what drifts."

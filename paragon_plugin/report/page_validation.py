@@ -1,5 +1,6 @@
 """The report's sections on validation: metrics beside classical upscaling, and crops of the images."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 
@@ -14,7 +15,7 @@ def validation(runs: Sequence[RunHistory], shared: Sequence[Chart]) -> str:
     charts = [f'<div class="card">{figure(chart)}</div>' for chart in shared if chart.key.startswith("metric_")]
     tables = [_comparison(run, len(runs) > 1) for run in runs]
     cards = [f'<div class="card">{table}</div>' for table in tables if table]
-    return f'<div class="columns">{"".join([*charts, *cards])}</div>' if charts else ""
+    return f'<div class="columns">{"".join([*charts, *cards])}</div>' if charts or cards else ""
 
 
 def _comparison(run: RunHistory, named: bool) -> str:
@@ -25,16 +26,17 @@ def _comparison(run: RunHistory, named: bool) -> str:
         for name, value in standing.references.items():
             gain = standing.gain(value)
             tone, side = ("good-text", "better") if gain >= 0 else ("bad-text", "worse")
+            said = f"{standing.form_gain(gain)} {side}" if math.isfinite(gain) else "not to be compared"
             rows.append(
                 f'<tr><td>{escape(name)}</td><td class="n">{standing.form(value)}</td>'
-                f'<td class="n {tone}">{standing.form_gain(gain)} {side}</td></tr>'
+                f'<td class="n {tone}">{said}</td></tr>'
             )
-        best = (min if standing.lower_is_better else max)(standing.points, key=lambda point: point[1])
+        best = standing.best
         rows.append(
             f'<tr class="ours"><td>this network, iteration {standing.points[-1][0]:,}</td>'
             f'<td class="n">{standing.form(standing.value)}</td><td class="n"></td></tr>'
         )
-        if best[0] != standing.points[-1][0]:
+        if best is not None and best[0] != standing.points[-1][0]:
             rows.append(
                 f'<tr><td>its best, iteration {best[0]:,}</td><td class="n">{standing.form(best[1])}</td>'
                 '<td class="n"></td></tr>'

@@ -10,10 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ..errors import OptionError
+from ..errors import OptionError, one_line
 from ..scheduling.decisions import number_text
 from ..scheduling.options import DynamicLossScheduling, parse_dynamic_loss_scheduling
 from ..scheduling.run_record import LINES_FILE, process_namespace, process_start, read_head, read_lines, spent_seconds
+from .forgiving import part
 from .logged_decisions import read_decisions
 from .references import FILE_NAME, FOLDER, read_records
 from .run_history import Points, RunHistory, State
@@ -34,39 +35,39 @@ def read_recorded_run(folder: Path, now: float | None = None) -> RunHistory | No
     Returns:
         The run; None where there is no record, or none that a training loop has kept.
     """
-    folder = folder.resolve()
-    head, lines = read_head(folder), read_lines(folder)
+    folder, left_out = folder.resolve(), list[str]()
+    head, lines = read_head(folder), read_lines(folder, left_out)
     if head is None or "state" not in head:
         return None
-    options, network = _mapping(head.get("options")), _mapping(head.get("network"))
-    series = _series(lines)
-    decisions = read_decisions(folder)
+    network = _mapping(head.get("network"))
+    decisions = read_decisions(folder, left_out)
     reached = [line["iteration"] for line in lines if line["kind"] != "warning"]  # which outlive what was undone
     reached += [decision.iteration for decision in decisions]
     iteration, total = max(reached, default=0), _whole(head.get("total_iter"))
     last = lines[-1] if lines else {}
     state = _state(head, lines, folder, time.time() if now is None else now)
     return RunHistory(
-        name=str(head.get("name", folder.name)),
+        name=one_line(str(head.get("name", folder.name)), 200),
         folder=folder,
         state=state,
         iteration=iteration,
         total=total,
-        seconds=spent_seconds(lines) or None,
+        seconds=max(spent_seconds(lines), 0.0) or None,
         eta=_eta(lines, total) if state == "running" else "",
-        options=flattened(options),
+        options=part("the options", lambda: flattened(_mapping(head.get("options"))), {}, left_out),
         scheduling=recorded_scheduling(head),
         network=str(network.get("type", "")),
         network_parameters=_whole(network.get("parameters")) or 0,
-        series=series,
+        series=_series(lines),
         recipe=recorded_recipe(head),
         parameters=recorded_parameters(head),
         decisions=decisions,
         warnings=list(dict.fromkeys(str(line.get("text", "")) for line in lines if line["kind"] == "warning")),
         resumed_from=[line["iteration"] for line in lines if line["kind"] == "started" and line["iteration"] > 0],
         failure=str(last.get("reason", "")) if state == "failed" else "",
-        references=read_records(folder / FOLDER / FILE_NAME),
-        images=_images(lines, folder),
+        references=read_records(folder / FOLDER / FILE_NAME, left_out),
+        images=part("the saved images", lambda: _images(lines, folder), {}, left_out),
+        left_out=left_out,
     )
 
 
@@ -89,7 +90,9 @@ def recorded_recipe(head: Mapping[str, Any]) -> dict[str, tuple[str, float]]:
     recipe: dict[str, tuple[str, float]] = {}
     for loss in _sequence(head.get("losses")):
         match loss:
-            case {"name": str(name), "role": str(role), "weight": int() | float() as weight} if weight != 0:
+            case {"name": str(name), "role": str(role), "weight": float() as weight} if weight != 0:
+                recipe[name] = role, weight
+            case {"name": str(name), "role": str(role), "weight": int() as weight} if 0 < abs(weight) < 2**53:
                 recipe[name] = role, float(weight)
             case _:
                 pass
@@ -132,7 +135,7 @@ def _series(lines: Sequence[Mapping[str, Any]]) -> dict[str, Points]:
         for tag, value in values.items():
             try:
                 found.setdefault(tag, {})[line["iteration"]] = float(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 continue
     return {tag: sorted(points.items()) for tag, points in found.items() if points}
 
@@ -189,7 +192,8 @@ def _eta(lines: Sequence[Mapping[str, Any]], total: int | None) -> str:
     if total is None or len(steps) < 2 or steps[-1][0] <= steps[0][0]:
         return ""
     (first, began), (last, now) = steps[0], steps[-1]
-    return str(timedelta(seconds=round((now - began) / (last - first) * max(total - last, 0))))
+    left = (now - began) / (last - first) * max(total - last, 0)
+    return str(timedelta(seconds=round(left))) if 0 <= left < 1e9 else ""
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -201,4 +205,4 @@ def _sequence(value: object) -> Sequence[Any]:
 
 
 def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2**53 else None

@@ -13,6 +13,8 @@ class ValidationResult:
     metrics: dict[str, float]
     reference: dict[str, dict[str, float]] = field(default_factory=dict)
     """The same metrics of classical upscalers."""
+    before: dict[str, float] = field(default_factory=dict)
+    """The same metrics of the network that training began with; empty where they are not known."""
 
 
 @dataclass

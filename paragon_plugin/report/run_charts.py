@@ -1,5 +1,6 @@
 """Which charts a report has: from runs to charts as plain data."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -25,8 +26,10 @@ def metric_charts(runs: Sequence[RunHistory]) -> list[Chart]:
             for own in standings(run):
                 if (own.dataset, own.metric) == (dataset, metric):
                     name = "this network" if len(runs) == 1 else run.name
-                    series.append(Series(name, thinned(own.points), SERIES_INKS[number]))
+                    series += [Series(name, thinned(own.numbers), SERIES_INKS[number])] if own.numbers else []
                     levels |= own.references
+        if not series:
+            continue  # nothing but NaN and infinity: the table has them
         better = "Lower" if standing.lower_is_better else "Higher"
         charts.append(
             Chart(
@@ -35,7 +38,7 @@ def metric_charts(runs: Sequence[RunHistory]) -> list[Chart]:
                 caption=f"{better} is closer to the original photographs."
                 + (" Dashed: the same images enlarged without a network." if levels else ""),
                 series=series,
-                levels=[Level(name, value) for name, value in levels.items()],
+                levels=[Level(name, value) for name, value in levels.items() if math.isfinite(value)],
                 form=standing.form,
                 bare=True,
                 last=_end(runs),
@@ -65,7 +68,7 @@ def share_chart(run: RunHistory, marks: Sequence[Mark], end: int) -> Chart | Non
     return Chart(
         key="shares",
         title="Part of the update each loss makes",
-        caption="All losses together are 100 %. Dotted: what the option file's weights alone gave. Dashed: what the "
+        caption="All losses together are 100 %. Dotted: what the configured weights alone gave. Dashed: what the "
         "scheduler aims at.",
         series=series,
         levels=levels,
@@ -77,7 +80,7 @@ def share_chart(run: RunHistory, marks: Sequence[Mark], end: int) -> Chart | Non
 
 
 def factor_chart(run: RunHistory, marks: Sequence[Mark], end: int) -> Chart | None:
-    """By what each loss's weight is multiplied: weight in force over the option file's."""
+    """By what each loss's weight is multiplied: weight in force over the configured one."""
     weights = run.under("loss_weights/")
     rows = {row.loss: row for row in calibrations(run)}
     if not weights:
@@ -97,7 +100,7 @@ def factor_chart(run: RunHistory, marks: Sequence[Mark], end: int) -> Chart | No
     return Chart(
         key="multipliers",
         title="What the scheduler multiplies each weight by" if relative else "Weight of each loss",
-        caption="x 1 is the option file's own weight. A step is a calibration, which corrects the weight's unit; slow "
+        caption="x 1 is the configured weight. A step is a calibration, which corrects the weight's unit; slow "
         f"movement after it follows the drift of training.{left_out}",
         series=series,
         levels=[Level("", 1.0)] if relative else [],
@@ -109,7 +112,7 @@ def factor_chart(run: RunHistory, marks: Sequence[Mark], end: int) -> Chart | No
 
 
 def loss_chart(run: RunHistory, marks: Sequence[Mark], end: int) -> Chart | None:
-    """Every loss's value with its weight from the option file, on a logarithmic axis where each has values for one."""
+    """Every loss's value with its configured weight, on a logarithmic axis where each has values for one."""
     known = run.under("losses/l_")
     if not known:
         return None
@@ -125,7 +128,7 @@ def loss_chart(run: RunHistory, marks: Sequence[Mark], end: int) -> Chart | None
     return Chart(
         key="losses",
         title="Losses",
-        caption=f"Lower is better; with the option file's weights{axis}. Each value is of one batch, "
+        caption=f"Lower is better; with the configured weights{axis}. Each value is of one batch, "
         f"and batches differ much: the validation above is the better judge.{noise}{left_out}",
         series=series,
         marks=list(marks),

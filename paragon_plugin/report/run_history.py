@@ -1,6 +1,6 @@
 """A run as plain data: what a report is made from, whoever trained it and however it was read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -47,7 +47,9 @@ class RunHistory:
     """Why it ended with an error; empty where it did not."""
     references: dict[str, SetRecord]
     images: dict[str, dict[int, Path]]
-    """Saved validation images: {image: {iteration: file}}."""
+    """Saved validation images: {image: {iteration: file}}; an image's name begins with its set's."""
+    left_out: list[str] = field(default_factory=list[str])
+    """What could not be read, a line each."""
 
     def under(self, prefix: str) -> dict[str, Points]:
         """Series of one kind by their short names, such as those under `loss_shares/`."""

@@ -17,11 +17,11 @@ MOVED = 0.05
 WHY = {
     "baseline": "The weights are taken to be tuned (target: baseline): it aims at the parts that were measured, kept "
     "between a floor and a ceiling.",
-    "weights": "It aims at the parts that the option file's weights spell out (target: weights).",
-    "explicit": "It aims at the parts that the option file asks for.",
+    "weights": "It aims at the parts that the configured weights spell out (target: weights).",
+    "explicit": "It aims at the parts that are asked for by name.",
 }
 
-UNPROVEN = "Whether that helped, one run cannot tell: train with 'enabled: false' too and compare the two reports."
+UNPROVEN = "Whether that helped, one run cannot tell: train with the scheduler off too and compare the two reports."
 
 FOLLOWED = {
     "loss_ratio": "It compares each loss with its own mean over the first iterations (signal: loss_ratio): one that "
@@ -44,7 +44,7 @@ def scheduler_finding(run: RunHistory) -> Finding:
     """What it measured, what it set, why, and what has moved since."""
     question = "What did the loss scheduler do, and why?"
     if not run.scheduled:
-        return Finding(question, "It was off.", "The losses were summed with the option file's constant weights.")
+        return Finding(question, "It was off.", "The losses were summed with their configured, constant weights.")
     if run.scheduling is not None and run.scheduling.signal in FOLLOWED:
         return _following_finding(run, question, FOLLOWED[run.scheduling.signal])
     if run.scheduling is not None and run.scheduling.observe:
@@ -83,7 +83,7 @@ def _following_finding(run: RunHistory, question: str, rule: str) -> Finding:
     if all(abs(factor - 1) <= MOVED for factor in factors.values()):
         return Finding(question, "It kept the weights.", f"{rule} The weights have hardly moved.")
     now = " and ".join(f"{loss}'s weight is x {factor:.3g}" for loss, factor in factors.items())
-    said = f"{rule} Compared with the option file, {now} at the end of the log. {UNPROVEN}"
+    said = f"{rule} Compared with the configured weights, {now} at the end of the log. {UNPROVEN}"
     return Finding(question, "It moved the weights.", said)
 
 

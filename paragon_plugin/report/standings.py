@@ -1,9 +1,10 @@
 """Validation metrics beside those of classical upscalers."""
 
+import math
 from dataclasses import dataclass
 
+from .metrics import Direction, direction_of, metric_text
 from .run_history import Points, RunHistory
-from .summary import metric_text
 
 
 @dataclass(frozen=True)
@@ -14,8 +15,23 @@ class Standing:
     metric: str
     points: Points
     references: dict[str, float]
-    lower_is_better: bool
+    better: Direction
     decibels: bool
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.better == "lower"
+
+    @property
+    def numbers(self) -> Points:
+        """The points that are finite: what can be drawn, compared or be the best."""
+        return [point for point in self.points if math.isfinite(point[1])]
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """Iteration and value of the best point; None where none is finite."""
+        best = min if self.lower_is_better else max
+        return best(self.numbers, key=lambda point: point[1], default=None)
 
     @property
     def value(self) -> float:
@@ -32,6 +48,8 @@ class Standing:
 
     def form_gain(self, gain: float) -> str:
         """A difference with its unit."""
+        if not math.isfinite(gain):
+            return metric_text(abs(gain))
         return f"{abs(gain):.2f} dB" if self.decibels else f"{abs(gain):.4f}"
 
 
@@ -45,9 +63,11 @@ def standings(run: RunHistory) -> list[Standing]:
             name: values[metric] for name, values in (record.metrics if record else {}).items() if metric in values
         }
         kind = run.options.get(f"val.metrics.{metric}.type", metric).lower()
-        better = run.options.get(f"val.metrics.{metric}.better", "")
-        lower = better == "lower" or (not better and any(word in kind for word in ("niqe", "lpips", "dists", "fid")))
-        found.append(Standing(dataset, metric, points, references, lower, "psnr" in kind))
+        asked = run.options.get(f"val.metrics.{metric}.better")
+        better: Direction = direction_of(kind) or "higher"
+        if asked == "lower" or asked == "higher":
+            better = asked
+        found.append(Standing(dataset, metric, points, references, better, "psnr" in kind))
     return found
 
 

@@ -3,9 +3,11 @@
 import datetime
 from collections.abc import Iterator
 
+from .metrics import metric_text
 from .results import TrainingResult, ValidationResult
 
 OURS = "this network"
+BEFORE = "before training"
 
 
 def closing_summary(result: TrainingResult) -> str:
@@ -24,16 +26,13 @@ def comparison(validation: ValidationResult) -> Iterator[str]:
     plural = "s" if validation.images != 1 else ""
     yield f"Validation on {validation.images} image{plural} of {validation.dataset}:"
     metrics = list(validation.metrics)
-    rows = {**validation.reference, OURS: validation.metrics}
+    before = {BEFORE: validation.before} if validation.before.keys() >= validation.metrics.keys() else {}
+    rows = {**validation.reference, **before, OURS: validation.metrics}
     width = max(map(len, rows))
     yield "  " + " " * width + "".join(f"  {metric:>10}" for metric in metrics)
     for name, values in rows.items():
-        yield f"  {name:<{width}}" + "".join(f"  {metric_text(values[metric]):>10}" for metric in metrics)
-
-
-def metric_text(value: float) -> str:
-    """A metric with the digits people compare: decibels with two decimals, values around 1 with four."""
-    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
+        texts = (metric_text(values[metric]) if metric in values else "-" for metric in metrics)
+        yield f"  {name:<{width}}" + "".join(f"  {text:>10}" for text in texts)
 
 
 def _files(result: TrainingResult) -> Iterator[tuple[str, str]]:

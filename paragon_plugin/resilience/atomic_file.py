@@ -15,7 +15,8 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         OSError: The file cannot be written; nothing of it is left, and an older file of that name stands untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # A name that the file system takes may be one that it does not take with more around it.
+    temporary = path.with_name(f".{os.fsdecode(os.fsencode(path.name)[:200])}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
             yield file

@@ -5,11 +5,13 @@ A checkpoint is `{"params": {...}, "params_ema": {...}}` as BasicSR writes it, o
 BasicSR's own `load_network` passes over.
 """
 
+import contextlib
 import inspect
 import json
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,12 @@ LEVELS = ("params_ema", "params")
 
 METADATA = "paragon"
 """Key of the description of the network; in a safetensors file JSON in the header."""
+
+MAX_VALUES = 50_000_000
+"""Values of a checkpoint beside what its tensors hold; one with a thousand optimizer states has a ten-thousandth."""
+
+_OTHERS_METADATA = "metadata"
+"""Key under which traiNNer-redux keeps what it knows of a network, ours among it; in a safetensors file as above."""
 
 _PREFIXES = ("module.", "_orig_mod.")  # of networks saved inside DataParallel and compiled wrappers
 
@@ -130,6 +138,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
     except OSError as error:
         raise CheckpointError(path, f"cannot be read: {error.strerror or error}") from error
+    except CheckpointError:
+        raise
     except ChecksumError as error:
         raise CheckpointError(path, f"is damaged: {error}") from error
     except pickle.UnpicklingError as error:
@@ -141,12 +151,76 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(path, f"is damaged or not a checkpoint ({type(error).__name__})") from error
     if not isinstance(state, dict):
         raise CheckpointError(path, f"is not a checkpoint but a {type(state).__name__}")
+    _refuse_too_many(path, state)
     return state
 
 
+def peek(path: str | Path) -> dict[str, Any]:
+    """As `read_checkpoint` for a `.pth` or `.state`, without reading its tensors or comparing its checksum."""
+    try:
+        _refuse_inflating(Path(path))
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except CheckpointError:
+        raise
+    except Exception as error:  # a broken or foreign file raises nearly anything
+        raise CheckpointError(path, f"is damaged or not a checkpoint ({type(error).__name__})") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(path, f"is not a checkpoint but a {type(state).__name__}")
+    return state
+
+
+def nonfinite_weight(weights: Mapping[str, Tensor]) -> str | None:
+    """Name of the first weight with NaN or infinity; None where all are finite."""
+    for name, value in weights.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            return name
+    return None
+
+
 def _read_pickled(path: Path) -> Any:
-    verify_checksum(path)
+    verify_checksum(path)  # first: what is damaged may say any size
+    _refuse_inflating(path)
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _refuse_inflating(path: Path) -> None:
+    """A zip file of torch holds its parts as they are: parts that say they are larger than the file are compressed, or
+    the same bytes several times over, and can fill any memory."""
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK":
+            return
+        try:
+            with zipfile.ZipFile(file) as archive:
+                inside = sum(part.file_size for part in archive.infolist())
+        except (zipfile.BadZipFile, NotImplementedError):
+            return  # damaged: that is for its checksum and torch to say
+        size = os.fstat(file.fileno()).st_size
+    if inside > size:
+        raise CheckpointError(
+            path, f"has {size:,} bytes and would take {inside:,}: torch.save compresses nothing, it is not loaded"
+        )
+
+
+def _refuse_too_many(path: Path, state: Any) -> None:
+    """A few bytes of pickle can refer to one list thousands of times over: values are counted as if written out."""
+    sizes: dict[int, int] = {}
+    stack: list[tuple[Any, bool]] = [(state, False)]
+    while stack:
+        value, done = stack.pop()
+        if id(value) in sizes and not done:
+            continue
+        inside: list[Any] = []
+        if isinstance(value, Mapping):
+            inside = [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set):
+            inside = list(value)
+        if not done and inside:
+            stack += [(value, True), *((part, False) for part in inside)]
+            sizes[id(value)] = 0  # what refers to itself counts once
+            continue
+        sizes[id(value)] = 1 + sum(sizes.get(id(part), 1) for part in inside)
+        if sizes[id(value)] > MAX_VALUES:
+            raise CheckpointError(path, f"holds more than {MAX_VALUES:,} values: it is not loaded")
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -164,6 +238,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         state = levels
     if METADATA in header:
         state[METADATA] = json.loads(header[METADATA])
+    with contextlib.suppress(KeyError, ValueError):  # of somebody else's file it may be anything
+        state[_OTHERS_METADATA] = json.loads(header[_OTHERS_METADATA])
     return state
 
 
@@ -189,7 +265,11 @@ def network_weights(
     levels = [key for key in wanted if isinstance(checkpoint.get(key), Mapping)]
     if param_key is None and levels:
         raise CheckpointError(path, f"holds its weights under '{levels[0]}', not at the top level (param_key: null)")
-    found = checkpoint[levels[0]] if levels else {k: v for k, v in checkpoint.items() if k != METADATA}
+    found = (
+        checkpoint[levels[0]]
+        if levels
+        else {k: v for k, v in checkpoint.items() if k not in (METADATA, _OTHERS_METADATA)}
+    )
     weights = {}
     for key, value in found.items():
         if not isinstance(key, str) or not isinstance(value, Tensor) or value.layout != torch.strided:
@@ -208,7 +288,8 @@ def read_metadata(checkpoint: Mapping[str, Any], path: str | Path) -> NetworkMet
     Raises:
         CheckpointError: The description is not of the form we write.
     """
-    value = checkpoint.get(METADATA)
+    others = checkpoint.get(_OTHERS_METADATA)
+    value = checkpoint.get(METADATA, others.get(METADATA) if isinstance(others, Mapping) else None)
     if value is None:
         return None
     match value:

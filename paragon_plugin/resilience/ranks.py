@@ -4,10 +4,13 @@ import datetime
 import functools
 import os
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from ..errors import OptionError
 
 PATIENCE = datetime.timedelta(days=2)
 """How long ranks wait for rank 0, which validates alone."""
@@ -73,3 +76,29 @@ def from_first_rank(value: Any) -> Any:
     values = [value]
     dist.broadcast_object_list(values, src=0, group=_cpu_group())
     return values[0]
+
+
+def refuse_differences(here: Mapping[str, str]) -> None:
+    """Ranks that were given different things do not begin to train. Every rank must call it.
+
+    Args:
+        here: What this rank was given, as text by option path.
+
+    Raises:
+        OptionError: Some rank has another text than rank 0 somewhere; the same error on all ranks.
+    """
+    given = of_all_ranks(dict(here))
+    problem = from_first_rank(_difference(given) if given is not None else None)
+    if problem is not None:
+        raise OptionError(*problem)
+
+
+def _difference(given: list[dict[str, str]]) -> tuple[str, str] | None:
+    """Where ranks differ, and how, in words."""
+    first = given[0]
+    for rank, other in enumerate(given):
+        for path in {**first, **other}:
+            one, another = first.get(path, "nothing"), other.get(path, "nothing")
+            if one != another:
+                return path, f"rank {rank} has {another}, rank 0 has {one}: all ranks must read the same"
+    return None

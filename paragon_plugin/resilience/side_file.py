@@ -1,14 +1,26 @@
-"""A file that is a help and no duty: where the disk refuses it, the run goes on without it and says so once."""
+"""A file that is a help and no duty: where the disk refuses it, the run goes on without it and says so once.
+
+It is read by type. What is damaged, somebody else's or of another type is left out and counted; reading raises nothing.
+"""
 
 import contextlib
+import json
 import logging
 import os
 from collections.abc import Generator, Iterable
 from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
 
 from .atomic_file import atomic_file
 
 _logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAX_BYTES = 1 << 28
+"""A larger file is none of ours, and is not read."""
 
 
 class SideFile:
@@ -61,3 +73,49 @@ class SideFile:
             if not self._told:
                 self._told = True
                 _logger.warning(f"{self.what} cannot be written: {error}")
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def read_text_lines(path: Path) -> list[str]:
+    """The lines of a file; none where it is missing, cannot be read or is too large. Bytes that are no UTF-8 are
+    replaced."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError:
+        return []
+    return [] if len(data) > MAX_BYTES else data.decode(errors="replace").splitlines()
+
+
+def read_typed_lines(path: Path, kind: type[T]) -> tuple[list[tuple[T, Any]], int]:
+    """The lines of a file of JSON.
+
+    Args:
+        path: The file.
+        kind: What a line must be, as `msgspec.convert` understands it.
+
+    Returns:
+        What each good line says, as `kind` and as plain values, and the number of the others. The last line does not
+        count as one of them: a kill cuts it off.
+    """
+    found: list[tuple[T, Any]] = []
+    bad: list[int] = []
+    lines = read_text_lines(path)
+    for number, line in enumerate(lines):
+        try:
+            value = json.loads(line)
+            found.append((msgspec.convert(value, kind), value))
+        except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+            bad.append(number)
+    return found, len(bad) - (bad[-1:] == [len(lines) - 1])
+
+
+def read_typed(path: Path, kind: type[T]) -> tuple[T | None, Any]:
+    """A file of JSON, as `kind` and as plain values; None twice where it is missing or anything else."""
+    try:
+        value = json.loads("\n".join(read_text_lines(path)))
+        return msgspec.convert(value, kind), value
+    except (ValueError, RecursionError):
+        return None, None

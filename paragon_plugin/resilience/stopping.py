@@ -1,11 +1,19 @@
 """Ends a run early and in order, on SIGINT and SIGTERM."""
 
 import signal
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from .ranks import any_rank
+
+
+def let_last_words_be_said() -> None:
+    """From here on SIGTERM is passed over: the process ends by itself, and torchrun, which ends all ranks when one is
+    lost, must not cut off the line that says so."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class _Abandoned(BaseException):

@@ -21,6 +21,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 import torch
@@ -44,6 +45,9 @@ DISABLE = "PARAGON_DISABLE"
 
 STATE = "paragon_loss_balance"
 """Key under which the state rides in an optimizer's own."""
+
+_ridden: WeakKeyDictionary[torch.optim.Optimizer, set[str]] = WeakKeyDictionary()
+"""Keys of the balances that ride with an optimizer."""
 
 _logger = logging.getLogger(__name__)
 
@@ -150,8 +154,12 @@ class LossBalance:
 
     @property
     def iteration(self) -> int:
-        """Optimizer steps that have begun."""
+        """Optimizer steps that have begun. A loop that counts them differently sets it before each step."""
         return self._steps.iteration
+
+    @iteration.setter
+    def iteration(self, steps: int) -> None:
+        self._steps.iteration = steps
 
     @property
     def skipped(self) -> bool:
@@ -250,21 +258,31 @@ class LossBalance:
 
     # -- a loop that belongs to somebody else ----------------------------------------------------------------------
 
-    def ride_with(self, optimizer: torch.optim.Optimizer) -> None:
+    def ride_with(self, optimizer: torch.optim.Optimizer, *, key: str = STATE) -> None:
         """Tie the balance to the network's optimizer.
 
         Its step is then this one's step, a step that is left out changes no weight, and the state travels inside the
         optimizer's own: saving and loading need no new line. (FSDP, ZeRO and distributed checkpoints drop keys that
         they do not know; use `state_dict` there.) A plain optimizer that loads such a state ignores the key.
+
+        Args:
+            optimizer: Steps the network that the output comes from.
+            key: Of the state. Two balances on one optimizer, for two networks, need two keys.
+
+        Raises:
+            ValueError: A balance rides with this optimizer under this key already.
         """
+        if key in (taken := _ridden.setdefault(optimizer, set())):
+            raise ValueError(f"a LossBalance rides with this optimizer as '{key}' already; a second one needs key=")
+        taken.add(key)
         self._steps.optimizer = optimizer
 
         def save(_: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-            state[STATE] = self.state_dict()
+            state[key] = self.state_dict()
 
         def load(_: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-            self.load_state_dict(state.get(STATE, {}))
-            return {key: value for key, value in state.items() if key != STATE}
+            self.load_state_dict(state.get(key, {}))
+            return {name: value for name, value in state.items() if name != key}
 
         def after(stepper: torch.optim.Optimizer, *_: Any) -> None:
             self._steps.stepped(stepper)
@@ -385,6 +403,11 @@ class LossBalance:
         """`weights()` as lines to paste, four digits each: valid YAML."""
         return weights_block(self.weights())
 
+    def record_validation(self, dataset: str, metrics: Mapping[str, float]) -> None:
+        """Mean metrics of a validation set, for the record; does nothing where this process keeps none."""
+        if self.record is not None:
+            self.record.validation(self.iteration, dataset, metrics)
+
     def summary(self) -> list[str]:
         """What it did over the run, a line per loss; empty where it never ran."""
         return self.step_balance.summary() if self.step_balance is not None else []
@@ -425,7 +448,8 @@ def _infos(
     if not losses:
         raise OptionError("losses", "is empty; give the base weight of each loss by name")
     if not isinstance(losses, Mapping):
-        return list(losses)
+        roles = {**{info.name: info.role for info in losses}, **roles}
+        losses = {info.name: info.base_weight for info in losses}
     for name, role in roles.items():
         if role not in ROLES:
             raise OptionError(f"roles.{name}", f"must be one of {', '.join(ROLES)}, is {role!r}")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..resilience.side_file import SideFile
+from ..resilience.side_file import SideFile, read_text_lines
 from .decisions import Decision
 
 FILE_NAME = "loss_schedule.jsonl"
@@ -29,7 +29,7 @@ class DecisionLog:
         """Drop what was decided after an iteration: a run resumed from there decides it again."""
         if not self.path.is_file() or self._file.unreadable():
             return
-        lines = self.path.read_text("utf-8", errors="replace").splitlines()
+        lines = read_text_lines(self.path)
         self._file.replace("".join(f"{line}\n" for line in lines if _iteration(line) <= iteration))
 
 

@@ -34,14 +34,14 @@ MANUAL = Preset(0.9, 0.01, 100.0, 100, adaptation_threshold=0.1)
 
 
 PARAMETERS: dict[str, int] = {
-    "nano": 4_921,
-    "micro": 11_363,
-    "tiny": 32_107,
-    "xs": 107_943,
-    "s": 319_127,
-    "m": 1_644_399,
-    "l": 7_065_071,
-    "xl": 20_385_583,
+    "nano": 9_149,
+    "micro": 16_109,
+    "tiny": 32_109,
+    "xs": 115_341,
+    "s": 380_653,
+    "m": 1_338_125,
+    "l": 5_991_949,
+    "xl": 17_727_501,
 }
 """Trainable parameters of each size at x2: what other networks are compared with."""
 

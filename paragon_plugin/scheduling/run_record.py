@@ -16,12 +16,12 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, SupportsFloat, cast
+from typing import Annotated, Any, Literal, SupportsFloat, cast
 
 import msgspec
 import torch
 
-from ..resilience.side_file import SideFile
+from ..resilience.side_file import SideFile, read_typed, read_typed_lines
 from ..version import __version__
 
 SCHEMA = 1
@@ -47,6 +47,7 @@ class RunRecord:
         self._head: dict[str, Any] = {"schema": SCHEMA}
         self._started = False
         self._ended = False
+        self._before_start: list[tuple[Kind, int, Mapping[str, Any]]] = []
         self._head_file = SideFile(self.folder / HEAD_FILE, "The description of the run")
         self._lines = SideFile(self.folder / LINES_FILE, "The record of the run")
 
@@ -110,6 +111,9 @@ class RunRecord:
         else:
             self._lines.replace("".join(f"{line}\n" for line in [*map(json.dumps, kept), start]))
         self._write_head()
+        before, self._before_start = self._before_start, []
+        for told in before:
+            self._append(*told)
 
     def describes(self, entry: str) -> bool:
         """Whether an entry is known, from this process or from the one that it goes on from."""
@@ -144,7 +148,9 @@ class RunRecord:
         return file.relative_to(self.folder).as_posix() if file.is_relative_to(self.folder) else str(file)
 
     def _append(self, kind: Kind, iteration: int, values: Mapping[str, Any]) -> None:
-        if self._started and not self._ended:
+        if not self._started:
+            self._before_start.append((kind, iteration, values))
+        elif not self._ended:
             self._lines.append([json.dumps(_line(kind, iteration, self.clock(), values))])
 
     def _write_head(self) -> None:
@@ -220,33 +226,37 @@ def _line(kind: Kind, iteration: int, now: float, values: Mapping[str, Any]) -> 
 # -- what is read ------------------------------------------------------------------------------------------------------
 
 
+class RecordLine(msgspec.Struct):
+    """A line of the record, as it is told apart from what is damaged; it may have more than is named here."""
+
+    iteration: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+    kind: str
+    time: Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
+    values: dict[str, float | str | None] = {}
+    metrics: dict[str, float | str | None] = {}
+    files: dict[str, str] = {}
+    set: str = ""
+    text: str = ""
+    reason: str = ""
+    seconds: Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)] = 0.0
+
+
 def read_head(folder: Path) -> dict[str, Any] | None:
     """`run_record.json` of a run's folder; None where there is none that can be read."""
-    try:
-        head = json.loads((folder / HEAD_FILE).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return cast("dict[str, Any]", head) if isinstance(head, dict) else None
+    return read_typed(folder / HEAD_FILE, dict[str, Any])[0]
 
 
-def read_lines(folder: Path) -> list[dict[str, Any]]:
-    """The lines of `run_record.jsonl` in a run's folder; a line that cannot be read is left out."""
-    try:
-        text = (folder / LINES_FILE).read_text("utf-8", errors="replace")
-    except OSError:
-        return []
-    found: list[dict[str, Any]] = []
-    for row in text.splitlines():
-        try:
-            line = json.loads(row)
-        except (ValueError, RecursionError):
-            continue
-        match line:
-            case {"iteration": int(), "kind": str(), "time": int() | float()}:
-                found.append(cast("dict[str, Any]", line))
-            case _:
-                pass
-    return found
+def read_lines(folder: Path, left_out: list[str] | None = None) -> list[dict[str, Any]]:
+    """The lines of `run_record.jsonl` in a run's folder; a line that cannot be read is left out.
+
+    Args:
+        folder: The run's folder.
+        left_out: Takes a line about lines that are damaged or of somebody else.
+    """
+    found, bad = read_typed_lines(folder / LINES_FILE, RecordLine)
+    if bad and left_out is not None:
+        left_out.append(f"{LINES_FILE}: {bad} line{'s' * (bad > 1)} cannot be read")
+    return [line for _, line in found]
 
 
 def spent_seconds(lines: Sequence[Mapping[str, Any]]) -> float:
@@ -255,11 +265,6 @@ def spent_seconds(lines: Sequence[Mapping[str, Any]]) -> float:
     for line in lines:
         if line["kind"] == "started":
             # A start knows what was spent before it, on steps that were undone as well.
-            spent, began = _seconds(line), line["time"]
+            spent, began = float(line.get("seconds", 0.0)), line["time"]
         last = line["time"]
     return spent + (last - began if began is not None else 0.0)
-
-
-def _seconds(line: Mapping[str, Any]) -> float:
-    value = line.get("seconds")
-    return float(value) if isinstance(value, int | float) else 0.0

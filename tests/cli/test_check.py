@@ -156,7 +156,7 @@ def test_every_loss_is_told_of(check: Check, short_options: Options) -> None:
             "error: train.dynamic_loss_scheduling.baseline_iterations: is 40, but training ends at total_iter 40",
         ),
         (
-            {"train__total_iter": 8},
+            {"train__total_iter": 8, "train__scheduler__periods": [8], "train__ema_decay": 0.5},
             "warning: train.dynamic_loss_scheduling: its baseline takes 10 iterations, total_iter is 8: it never acts",
         ),
         (
@@ -296,7 +296,7 @@ def test_options_that_a_class_of_another_plugin_reads_are_known(check: Check, sh
 def test_a_name_stays_inside_the_folder_of_experiments(check: Check, short_options: Options, name: str) -> None:
     status, lines = check(short_options(name=name))
     assert status == 2
-    assert problems(lines)[0].startswith("error: name: becomes a folder's name and cannot be")
+    assert problems(lines)[0].startswith("error: name: becomes part of a path and ")
 
 
 def test_a_file_that_is_no_mapping_is_one_line(check: Check, tmp_path: Path) -> None:

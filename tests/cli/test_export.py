@@ -34,6 +34,38 @@ def check(file: Path, net: torch.nn.Module, dtype: torch.dtype, tolerance: float
         assert np.abs(result.astype(np.float32) - expected).max() < tolerance
 
 
+# What converters of ncnn and TensorRT take: no shape arithmetic, no scatter, no loops. Cast is of the half files.
+PLAIN = {"Conv", "LeakyRelu", "Add", "Pad", "DepthToSpace", "Cast"}
+
+
+@pytest.mark.parametrize(
+    ("variant", "scale", "options", "most"),
+    [
+        ("nano", 2, {}, 14),
+        ("tiny", 4, {}, 14),
+        ("micro", 1, {}, 16),
+        ("nano", 3, {"use_learnable_magic_kernel": True}, 14),
+    ],
+)
+def test_the_graph_is_a_chain_of_convolutions(
+    tmp_path: Path, variant: str, scale: int, options: dict[str, bool], most: int
+) -> None:
+    import onnx
+
+    from paragon_plugin.inference.onnx_export import export_onnx
+
+    torch.manual_seed(0)
+    net = build_paragonsr2(variant, scale=scale, **options).eval()
+    for parameter in net.conv_out.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    for half in (False, True):
+        export_onnx(net, 3, tmp_path / "net.onnx", half=half)
+        nodes = [node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node]
+        assert set(nodes) <= PLAIN, nodes
+        assert nodes.count("DepthToSpace") == (scale > 1)
+        assert len(nodes) - nodes.count("Cast") <= most, nodes
+
+
 def test_nano(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     net = save("nano", 2, tmp_path / "net.pth")
     assert main(["export", str(tmp_path / "net.pth"), "-o", str(tmp_path / "net.onnx")]) == 0
@@ -64,7 +96,6 @@ def test_a_file_that_computes_something_else_is_not_kept(
             return [inputs["input"].repeat(2, axis=2).repeat(2, axis=3) + np.float32(0.5)]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Wrong)
-    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: None)
     assert main(["export", str(tmp_path / "net.pth")]) == 1
     assert "differs from the network by up to" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["net.pth"]

@@ -68,7 +68,7 @@ def test_an_untrained_network_scores_what_its_base_does(
         ({"path__pretrain_network_g": None}, "path.pretrain_network_g: is missing"),
         ({"path__pretrain_network_g": "nowhere.pth"}, "nowhere.pth does not exist"),
         ({"path__pretrain_network_g": "test.yml"}, "test.yml is damaged or not a checkpoint"),
-        ({"network_g__type": "paragonsr2_tiny"}, "model_type ParagonSRModel: "),
+        ({"network_g__type": "paragonsr2_tiny"}, "net.pth is paragonsr2_nano x2; network_g is paragonsr2_tiny x2"),
         ({"datasets__test_1__type": "Nothing"}, "datasets.test_1.type: nothing is registered as 'Nothing'"),
         ({"datasets": {"train": {"name": "a", "type": "SamplePhotosDataset"}}}, "datasets.train: must be called test"),
         ({"val__metrics": {"a": {"type": "calculate_pnsr"}}}, "did you mean 'calculate_psnr'"),
@@ -133,7 +133,21 @@ def test_a_damaged_image_is_named(
 ) -> None:
     file = tmp_path / "photos" / "1.png"
     file.write_bytes(file.read_bytes()[:-100])
-    assert main(["test", "-opt", str(options(**photographs, val__metrics=None))]) == 1
+    assert main(["test", "-opt", str(options(**photographs, val__metrics=None))]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "datasets.test_1: " in line
     assert "1.png" in line
+
+
+def test_an_image_too_small_for_the_network_is_refused_before(
+    options: Callable[..., Path],
+    photographs: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It would end the test at its place in the set, with half of the images written."""
+    cv2.imwrite(str(tmp_path / "photos" / "zz.png"), np.zeros((6, 6, 3), np.uint8))
+    assert main(["test", "-opt", str(options(**photographs, val__metrics=None))]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("paragon test: datasets.test_1: zz.png (6 x 6) cannot be validated: ")
+    assert not (tmp_path / "results").exists()

@@ -31,7 +31,7 @@ def test_a_run_from_start_to_summary(paragon: Paragon, short_options: Options, t
         f"net_g_{label}.pth" for label in (20, 40, "latest", "best")
     }
     assert {p.name for p in (root / "training_states").iterdir()} == {"20.state", "40.state"}
-    assert len(list((root / "visualization").glob("*/*.png"))) == 4
+    assert len(list((root / "visualization").glob("*/*/*.png"))) == 4
     assert (root / "short.yml").is_file()
     assert "Network: ParagonSR2" in next(root.glob("train_*.log")).read_text()
     decisions = [json.loads(line) for line in (root / "loss_schedule.jsonl").read_text().splitlines()]
@@ -305,7 +305,8 @@ def test_every_option_file_of_the_project_is_valid_yaml_with_known_names() -> No
 
     from paragon_plugin.scheduling.options import parse_dynamic_loss_scheduling
 
-    files = sorted((Path(__file__).parents[2] / "options").rglob("*.yml"))
+    folder = Path(__file__).parents[2] / "options"
+    files = sorted(file for file in folder.rglob("*.yml") if "trainner_redux" not in file.parts)
     assert len(files) >= 3
     for file in files:
         options = yaml.safe_load(file.read_text())
@@ -364,7 +365,10 @@ LATE: list[tuple[dict[str, Any], str]] = [
     ({"datasets__train__gt_size": 33}, "datasets.train.gt_size: must be a multiple of scale 2"),
     ({"datasets__train__use_hflip": ...}, "datasets.train.use_hflip: is missing"),
     ({"network_g__in_chans": 1}, "network_g: this network takes images of 1 channels"),
-    ({"val__metrics__psnr__crop_border": 999}, "val.metrics.psnr: gives nan"),
+    (
+        {"val__metrics__psnr__crop_border": 999},
+        "val.metrics.psnr: cannot measure a.png (32 x 32) of datasets.val: psnr g",
+    ),
     ({"train__losses": [{"type": "L1Loss", "reduction": "none"}]}, "l1_loss must be one number"),
     ({"train__warmup_iter": "x"}, "train.warmup_iter: must be a number"),
     (

@@ -73,7 +73,24 @@ def test_one_bad_picture_does_not_stop_the_others(
     (pictures / "broken.png").write_bytes(b"\x89PNG and no more")
     assert main(["upscale", str(pictures), "-m", str(model), "-o", str(tmp_path / "out")]) == 2
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"cat.jpg", "grey.png", "glass.webp"}
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    captured = capsys.readouterr()
+    assert len(captured.err.splitlines()) == 1
+    assert captured.out.splitlines()[-1] == "3 written, 1 failed, 1 passed over (1 .txt)"
+
+
+def test_folders_below_and_what_is_there_already(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "more").mkdir()
+    (pictures / "cat.jpg").rename(pictures / "more" / "cat.jpg")
+    run = tmp_path  # its weights stand under models/
+    out = pictures / "large"  # inside the input: what is made there is no input of the next call
+    assert main(["upscale", str(pictures), "-m", str(run), "-o", str(out), "-r"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "3 written, 1 passed over (1 .txt)"
+    assert {p.relative_to(out).as_posix() for p in out.rglob("*.*")} == {"more/cat.jpg", "grey.png", "glass.webp"}
+    (out / "grey.png").unlink()
+    assert main(["upscale", str(pictures), "-m", str(model), "-o", str(out), "-r", "--skip-existing"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "1 written, 2 there already, 1 passed over (1 .txt)"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +100,7 @@ def test_one_bad_picture_does_not_stop_the_others(
         ("cat.jpg -m nowhere.pth", "nowhere.pth: does not exist"),
         ("cat.jpg -m cat.jpg", "cat.jpg: is damaged or not a checkpoint"),
         ("notes.txt -m MODEL", "notes_x2.txt: must end in .png"),
-        ("notes.txt -m MODEL -o new/out.png", "notes.txt: is not a PNG, JPEG or WebP image"),
+        ("notes.txt -m MODEL -o new/out.png", "notes.txt: is not an image of a known type"),
         ("glass.webp -m MODEL -o new/out.jpg", "JPEG keeps no alpha channel"),
         ("cat.jpg -m MODEL -o cat.jpg", "cat.jpg: is the input"),
         (". -m MODEL -o .", "is the input"),

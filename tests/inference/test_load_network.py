@@ -106,10 +106,13 @@ def test_what_does_not_fit_is_refused(
     assert "a.pth: " in str(error.value)
 
 
-@pytest.mark.usefixtures("host")
-def test_other_peoples_networks_are_refused(tmp_path: Path) -> None:
-    from basicsr.archs.srvgg_arch import SRVGGNetCompact
-
-    torch.save({"params": SRVGGNetCompact(num_feat=8, num_conv=1).state_dict()}, tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match="is not of a ParagonSR2 network"):
+@pytest.mark.parametrize("described", [False, True])
+def test_a_size_of_version_0_1_is_refused_by_its_version(tmp_path: Path, described: bool) -> None:
+    names = ("conv_in.weight", "conv_out.weight", "gain", "body.0.blocks.0.context.row.gamma")
+    state: dict[str, Any] = {"params": {name: torch.zeros(12, 3, 3, 3) for name in names}}
+    if described:
+        state["paragon"] = {"type": "paragonsr2_nano", "scale": 2, "options": {"use_content_aware": True}}
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"a\.pth: .* version 0\.1") as error:
         load_network(tmp_path / "a.pth")
+    assert "\n" not in str(error.value)

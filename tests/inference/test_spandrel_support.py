@@ -71,10 +71,10 @@ def test_a_file_alone_gives_the_networks_image(
 @pytest.mark.parametrize(
     ("variant", "scale", "options", "tags"),
     [
-        ("nano", 1, {}, {"nano", "use_content_aware"}),
-        ("micro", 3, {"in_chans": 1}, {"micro", "use_content_aware"}),
-        ("tiny", 4, {"use_attention": True, "use_content_aware": False}, {"tiny", "use_attention"}),
-        ("nano", 8, {"use_learnable_magic_kernel": True, "use_content_aware": False}, {"use_learnable_magic_kernel"}),
+        ("nano", 1, {"use_content_aware": True}, {"nano", "use_content_aware"}),
+        ("micro", 3, {"in_chans": 1, "use_content_aware": True}, {"micro", "use_content_aware"}),
+        ("tiny", 4, {"use_attention": True}, {"tiny", "use_attention"}),
+        ("nano", 8, {"use_learnable_magic_kernel": True}, {"use_learnable_magic_kernel"}),
         ("realtime", 4, {"base": "released"}, {"realtime"}),
         ("photo", 2, {"export_safe": True}, {"photo", "export_safe"}),
     ],
@@ -181,9 +181,15 @@ def test_installing_twice_adds_once_and_a_taken_name_changes_nothing(registry: s
 
 def test_a_foreign_network_under_our_keys_is_named(registry: spandrel.ArchRegistry) -> None:
     weights = dict(build_paragonsr2("nano", scale=2).state_dict())
-    weights["body.0.out.weight"] = torch.zeros(3, 3, 3, 3)
-    with pytest.raises(ValueError, match=r"looks like paragonsr2_nano at x2, but body\.0\.out\.weight has shape"):
+    weights["body.0.convs.1.weight"] = torch.zeros(3, 3, 3, 3)
+    with pytest.raises(ValueError, match=r"looks like paragonsr2_nano at x2, but body\.0\.convs\.1\.weight has shape"):
         registry.load(weights)
+
+
+def test_a_size_of_version_0_1_is_refused_by_its_version(registry: spandrel.ArchRegistry) -> None:
+    names = ("conv_in.weight", "conv_out.weight", "gain", "body.0.blocks.0.context.row.gamma")
+    with pytest.raises(ValueError, match=r"version 0\.1"):
+        registry.load({name: torch.zeros(12, 3, 3, 3) for name in names})
 
 
 _USE = """

@@ -30,9 +30,7 @@ def state_of(name: str, scale: int, **options: Any) -> dict[str, Tensor]:
 def test_sizes(size: str, scale: int) -> None:
     found = detect(state_of(size, scale))
     assert (found.registered_name, found.scale) == (f"paragonsr2_{size}", scale)
-    row = SIZES[size]
-    expected = (row.use_attention, row.use_content_aware, False)
-    assert found.options == {"in_chans": 3, **dict(zip(FLAGS, expected, strict=True))}
+    assert found.options == {"in_chans": 3, **dict.fromkeys(FLAGS, False)}
 
 
 @pytest.mark.parametrize("flags", list(itertools.product([False, True], repeat=3)))
@@ -105,7 +103,9 @@ def changed(name: str, **changes: tuple[int, ...] | None) -> dict[str, Tensor]:
         (changed("tiny", ema=(1,)), "looks like paragonsr2_tiny at x2, but also has ema"),
         (changed("xs", gain=(1,)), r"paragonsr2_xs at x2, but gain has shape \(1,\) instead of \(\)"),
         (changed("photo", conv_mid__weight=(64, 64, 1, 1)), r"conv_mid.weight has shape .*1, 1\) instead of .*3, 3\)"),
-        (changed("nano", body__0__blocks__7__x=(1,)), "but also has body.0.blocks.7.x"),
+        (changed("nano", body__0__convs__7__x=(1,)), "paragonsr2_nano at x2, but also has body.0.convs.7.x"),
+        (changed("micro", body__1__convs__2__bias=None), "paragonsr2_micro at x2, but lacks body.1.convs.2.bias"),
+        (changed("tiny", body__7__convs__0__bias=(1,)), "paragonsr2_tiny at x2, but also has body.7.convs.0.bias"),
     ],
 )
 def test_refuses_what_is_not_ours(state: dict[str, Any], words: str) -> None:

@@ -103,6 +103,17 @@ def test_plane_filter_is_the_documented_one() -> None:
     torch.testing.assert_close(impulse_response(module), torch.outer(q, q) + bias * torch.outer(d, d))
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_shuffled_phases_are_the_image(scale: int) -> None:
+    torch.manual_seed(0)
+    module = LearnableMagicKernelSharp2021Upsample(scale, 1.2).double()
+    for parameter in module.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    x = torch.rand(2, 3, 9, 7, dtype=torch.float64)
+    y = torch.nn.functional.pixel_shuffle(module.phases(x), scale)
+    torch.testing.assert_close(y, module(x), rtol=0, atol=1e-12)
+
+
 def test_learns_an_unknown_sharpening() -> None:
     """Trained alone towards a stronger, unseparable filter it gets there, where the fixed kernel cannot."""
     torch.manual_seed(0)

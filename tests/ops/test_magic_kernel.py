@@ -123,6 +123,18 @@ def test_autocast_leaves_the_image_alone() -> None:
     assert torch.equal(y, magic_kernel_sharp_2021_upsample(x, 2))
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 9, 12), (1, 1, 1, 5)])
+@pytest.mark.parametrize("scale", SCALES)
+def test_shuffled_phases_are_the_image(scale: int, shape: tuple[int, ...]) -> None:
+    for alpha, dtype in ((1.0, torch.float32), (0.0, torch.float64), (1.6, torch.float32)):
+        x = torch.rand(shape, dtype=dtype)
+        module = MagicKernelSharp2021Upsample(scale, alpha).to(dtype)
+        with torch.autocast("cpu", torch.bfloat16):
+            y = F.pixel_shuffle(module.phases(x), scale)
+        tolerance = 1e-12 if dtype is torch.float64 else 2e-6
+        torch.testing.assert_close(y, magic_kernel_sharp_2021_upsample(x, scale, alpha), rtol=0, atol=tolerance)
+
+
 def test_scale_one_is_the_input() -> None:
     x = torch.rand(1, 3, 8, 8)
     assert magic_kernel_sharp_2021_upsample(x, 1, 2.0) is x

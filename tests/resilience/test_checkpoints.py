@@ -145,7 +145,7 @@ def test_metadata_says_what_is_in_effect_and_builds_the_same_network() -> None:
     block = {"type": "paragonsr2_nano", "use_attention": True, "upsampler_alpha": 0.7}
     net = build_paragonsr2("nano", scale=3, use_attention=True, upsampler_alpha=0.7)
     metadata = network_metadata(block, net, 3)
-    assert metadata.options["detail_gain"] == 0.05  # the size's default, written out
+    assert metadata.options["detail_gain"] == 0.1  # the size's default, written out
     again = build_paragonsr2("nano", scale=3, **metadata.options)
     again.load_state_dict(net.state_dict())
     x = torch.rand(1, 3, 16, 16)
@@ -188,7 +188,7 @@ def test_metadata_loads_safely_and_stock_basicsr_passes_over_it(tmp_path: Path) 
 @pytest.mark.usefixtures("host")
 @pytest.mark.parametrize(("state", "param_key"), [({"params": W}, "params"), (W, None), (W, "params")])
 def test_training_accepts_what_the_reader_reads(tmp_path: Path, state: Any, param_key: str | None) -> None:
-    from paragon_plugin.hosts.basicsr.checks.rules import check_pretrained
+    from paragon_plugin.hosts.basicsr.checks.pretrained import check_pretrained
 
     for file in (tmp_path / "a.pth", tmp_path / "a.safetensors"):
         torch.save(state, file) if file.suffix == ".pth" else save_file(W, file)
@@ -196,3 +196,49 @@ def test_training_accepts_what_the_reader_reads(tmp_path: Path, state: Any, para
     (tmp_path / "a.pth").write_text("no")
     with pytest.raises(OptionError, match=r"path\.pretrain_network_g: .*a\.pth is damaged or not a checkpoint"):
         check_pretrained("path.pretrain_network_g", tmp_path / "a.pth", param_key)
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+def rewritten(source: Path, target: Path, compression: int, replaced: dict[str, bytes]) -> None:
+    """The same zip file with other parts, or compressed."""
+    import zipfile
+
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", compression) as new:
+        for part in old.infolist():
+            data = next((d for end, d in replaced.items() if part.filename.endswith(end)), old.read(part))
+            new.writestr(part.filename, data)
+
+
+def test_a_checkpoint_that_inflates_is_refused_from_its_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred megabytes of zeros in a file of a hundred kilobytes; nothing of it is loaded."""
+    import zipfile
+
+    torch.save({"params": {"a": torch.zeros(4)}}, tmp_path / "plain.pth")
+    rewritten(tmp_path / "plain.pth", tmp_path / "bomb.pth", zipfile.ZIP_DEFLATED, {"data/0": bytes(100 << 20)})
+    assert (tmp_path / "bomb.pth").stat().st_size < 1 << 18
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(CheckpointError, match=r"has [\d,]+ bytes and would take 104,[\d,]+: torch\.save compresses"):
+        read_checkpoint(tmp_path / "bomb.pth")
+
+
+def test_a_plain_copy_of_a_checkpoint_is_read(tmp_path: Path) -> None:
+    """The same parts in another zip file, as tools leave it, say no more than the file has."""
+    import zipfile
+
+    torch.save({"params": {"a": torch.ones(4)}}, tmp_path / "plain.pth")
+    rewritten(tmp_path / "plain.pth", tmp_path / "copy.pth", zipfile.ZIP_STORED, {})
+    assert torch.equal(read_network(tmp_path / "copy.pth")["a"], torch.ones(4))
+
+
+@pytest.mark.parametrize("kind", [list, tuple, dict])
+def test_a_list_of_itself_many_times_over_is_refused(tmp_path: Path, kind: type) -> None:
+    """Forty levels of two: a trillion values for whoever walks through them."""
+    value: Any = [0]
+    for _ in range(40):
+        value = {"a": value, "b": value} if kind is dict else kind([value, value])
+    description = {"type": "paragonsr2_nano", "scale": 2, "options": {"x": value}}
+    torch.save({"params": {"a": torch.zeros(1)}, "paragon": description}, tmp_path / "bomb.pth")
+    with pytest.raises(CheckpointError, match="holds more than 50,000,000 values"):
+        read_checkpoint(tmp_path / "bomb.pth")

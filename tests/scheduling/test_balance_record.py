@@ -13,7 +13,7 @@ from paragon_plugin.cli.main import main
 from paragon_plugin.errors import OptionError
 from paragon_plugin.hosts.run_reading import find_run, read_run
 from paragon_plugin.report.run_history import RunHistory
-from paragon_plugin.scheduling.balance import LossBalance
+from paragon_plugin.scheduling import LossBalance, LossInfo
 from paragon_plugin.scheduling.run_record import read_lines
 
 LOSSES = {"l1": 1.0, "mse": 40.0, "vgg": 0.3}
@@ -114,6 +114,22 @@ def test_steps_that_are_left_out_are_recorded(form: Form, tmp_path: Path) -> Non
     assert run.balance.summary()[-1] == "1 step(s) with NaN or infinity were skipped"
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_an_early_validation_is_kept(resumed: bool, tmp_path: Path) -> None:
+    state = recorded(tmp_path, "backward", 5)[0].balance.state_dict() if resumed else {}
+    run = Run("backward", LOSSES, record=tmp_path)
+    if resumed:
+        run.balance.load_state_dict(state)
+    run.balance.record_validation("mine", {"psnr": 20.0})
+    run.step(6)
+    found = [line for line in read_lines(tmp_path) if line["kind"] == "validation"]
+    assert [(line["iteration"], line["metrics"]) for line in found] == [(5 if resumed else 0, {"psnr": 20.0})]
+
+
+def test_a_validation_needs_no_record() -> None:
+    Run("backward", LOSSES).balance.record_validation("mine", {"psnr": 20.0})
+
+
 def test_without_a_record_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Run("backward", LOSSES).run(1, 6).balance.finish()
@@ -175,8 +191,15 @@ def test_options_that_cannot_be_used_are_refused() -> None:
         LossBalance(LOSSES, total_iter=9, size="nan")
     with pytest.raises(OptionError, match="losses: is empty"):
         LossBalance({}, total_iter=9, size="nano")
-    manual = LossBalance(LOSSES, {**OPTIONS, "manual_weights": {"l1": 7.0}}, total_iter=9, size=5000)
+
+
+@pytest.mark.parametrize("described", [False, True])
+def test_weights_and_roles_given_beside_the_losses_win(described: bool) -> None:
+    losses = [LossInfo(name, "pixel", weight) for name, weight in LOSSES.items()] if described else LOSSES
+    options = {**OPTIONS, "manual_weights": {"l1": 7.0}}
+    manual = LossBalance(losses, options, total_iter=9, size=5000, roles={"mse": "structural"})
     assert manual.weights() == {**LOSSES, "l1": 7.0}
+    assert manual.losses["mse"].role == "structural"
 
 
 def test_a_second_run_in_a_folder_begins_afresh(tmp_path: Path) -> None:

@@ -254,3 +254,27 @@ def test_two_balances_ride_with_their_own_optimizers() -> None:
         second.step(number)
     assert same(weights(first.net), weights(alone.net))
     assert isinstance(first.net, nn.Module)
+
+
+def test_two_balances_on_one_optimizer_need_two_keys() -> None:
+    nets = [network(), network()]
+    optimizer = torch.optim.Adam([parameter for net in nets for parameter in net.parameters()], 1e-3)
+    balances = [
+        LossBalance({"l1": weight, "mse": 1.0}, OPTIONS, total_iter=99, network=net)
+        for weight, net in zip((1.0, 2.0), nets, strict=True)
+    ]
+    balances[0].ride_with(optimizer)
+    with pytest.raises(ValueError, match="key="):
+        balances[1].ride_with(optimizer)
+    balances[1].ride_with(optimizer, key="second")
+    for number in range(8):
+        optimizer.zero_grad()
+        x, gt = batch(number)
+        for net, balance in zip(nets, balances, strict=True):
+            y = net(x)
+            balance.backward({"l1": (y - gt).abs().mean(), "mse": (y - gt).square().mean()}, y)
+        optimizer.step()
+    state = optimizer.state_dict()
+    assert state[STATE] == balances[0].state_dict()
+    assert state["second"] == balances[1].state_dict()
+    assert balances[0].weights() != balances[1].weights()

@@ -60,7 +60,7 @@ def test_nothing_is_written_before_the_start(tmp_path: Path) -> None:
     assert (head["schema"], head["name"], head["state"]) == (SCHEMA, "mine", "running")
     assert head["owner"]["process"] == os.getpid()
     assert head["versions"]["paragon_plugin"]
-    assert kinds(folder) == [("started", 0)]
+    assert kinds(folder) == [("started", 0), ("scalars", 10), ("warning", 10)]
 
 
 def test_every_kind_of_line_is_read_back(tmp_path: Path) -> None:

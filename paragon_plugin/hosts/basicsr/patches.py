@@ -30,7 +30,10 @@ def apply() -> None:
     _filter_any_layout()
     _safe_options()
     _resume_anywhere()
+    _rate_of_file_and_iteration()
+    _lists_as_people_write_them()
     _distributed_without_gpu()
+    _validation_of_any_images()
 
 
 def _whole_jpeg_quality() -> None:
@@ -101,6 +104,118 @@ def _resume_anywhere() -> None:
     basicsr.train.load_resume_state = resume.load_resume_state
 
 
+def _rate_of_file_and_iteration() -> None:
+    """BasicSR multiplies the rate that it finds, over a warm-up that writes it, and resumes the saved schedule.
+
+    So warm-up with MultiStepLR never reaches the full rate, and a milestone that was moved behind the place of a resume
+    never acts. A model with schedulers of its own keeps them. May go when the host's schedulers have a closed form.
+    """
+    from collections.abc import Mapping
+
+    from basicsr.models.base_model import BaseModel
+    from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
+
+    from .options.learning_rate import rate_at
+
+    update, resume = BaseModel.update_learning_rate, BaseModel.resume_training
+    if getattr(update, "_paragon", False):
+        return
+
+    def schedule_of(scheduler: Any) -> tuple[str, dict[str, Any]] | None:
+        """Its name in the option file and its options; None where it is none of the host's."""
+        if type(scheduler) is MultiStepRestartLR:
+            milestones: Any = scheduler.milestones  # counted
+            options = {"milestones": list(milestones.elements())}
+            options |= {key: getattr(scheduler, key) for key in ("gamma", "restarts", "restart_weights")}
+            return "MultiStepLR", options
+        if type(scheduler) is CosineAnnealingRestartLR:
+            keys = ("periods", "restart_weights", "eta_min")
+            return "CosineAnnealingRestartLR", {key: getattr(scheduler, key) for key in keys}
+        return None
+
+    @functools.wraps(update)
+    def update_learning_rate(self: Any, current_iter: int, warmup_iter: int = -1) -> None:
+        schedules = [found for scheduler in self.schedulers if (found := schedule_of(scheduler)) is not None]
+        if not schedules or len(schedules) < len(self.schedulers):
+            update(self, current_iter, warmup_iter)
+            return
+        for scheduler, schedule in zip(self.schedulers, schedules, strict=True):
+            for group in scheduler.optimizer.param_groups:
+                group["lr"] = rate_at(group["initial_lr"], current_iter, warmup_iter, *schedule)
+            scheduler.last_epoch = current_iter - 1
+            scheduler._last_lr = [group["lr"] for group in scheduler.optimizer.param_groups]
+
+    @functools.wraps(resume)
+    def resume_training(self: Any, resume_state: Mapping[str, Any]) -> None:
+        if None not in [schedule_of(scheduler) for scheduler in self.schedulers]:
+            schedulers = [scheduler.state_dict() for scheduler in self.schedulers]
+            for own, saved in zip(schedulers, resume_state["schedulers"], strict=False):
+                own |= {key: saved[key] for key in ("last_epoch", "_last_lr") if key in saved}
+            resume_state = {**resume_state, "schedulers": schedulers}
+        rates = [
+            [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups] for optimizer in self.optimizers
+        ]
+        resume(self, resume_state)
+        for optimizer, full in zip(self.optimizers, rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, full, strict=True):
+                group["initial_lr"] = rate
+
+    update_learning_rate._paragon = True  # type: ignore[attr-defined]
+    BaseModel.update_learning_rate = update_learning_rate
+    BaseModel.resume_training = resume_training
+
+
+def _lists_as_people_write_them() -> None:
+    """BasicSR cuts a line of `meta_info` at its first space, and takes an empty line for the folder itself.
+
+    May go when its datasets read such lists otherwise.
+    """
+    import os
+
+    from basicsr.data import data_util, paired_image_dataset, realesrgan_dataset, realesrgan_paired_dataset
+    from basicsr.data import single_image_dataset as single
+
+    from .options.meta_info import first_name, read_meta_info, two_names
+
+    if getattr(data_util.paired_paths_from_meta_info_file, "_paragon", False):
+        return
+
+    def paired_paths(folders: Any, keys: Any, meta_info_file: str, filename_tmpl: str) -> list[dict[str, str]]:
+        paths = []
+        for line in read_meta_info(meta_info_file):
+            name = first_name(line)
+            stem, extension = os.path.splitext(os.path.basename(name))
+            files = (f"{filename_tmpl.format(stem)}{extension}", name)
+            paths.append({f"{k}_path": os.path.join(f, n) for k, f, n in zip(keys, folders, files, strict=True)})
+        return paths
+
+    paired_paths._paragon = True  # type: ignore[attr-defined]
+    data_util.paired_paths_from_meta_info_file = paired_paths
+    paired_image_dataset.paired_paths_from_meta_info_file = paired_paths
+
+    def named_by_list(dataset: Any, key: str, root: str) -> None:
+        original = dataset.__init__
+
+        @functools.wraps(original)
+        def __init__(self: Any, opt: Any) -> None:  # noqa: N807
+            original(self, opt)
+            if opt.get(key) is not None and opt["io_backend"].get("type") == "disk":
+                self.paths = [os.path.join(opt[root], first_name(line)) for line in read_meta_info(opt[key])]
+
+        dataset.__init__ = __init__
+
+    named_by_list(realesrgan_dataset.RealESRGANDataset, "meta_info", "dataroot_gt")
+    named_by_list(single.SingleImageDataset, "meta_info_file", "dataroot_lq")
+
+    def opened(file: str) -> Any:
+        """The list in the only form that this dataset reads."""
+        import io
+
+        return io.StringIO("\n".join(", ".join(two_names(line)) for line in read_meta_info(file)))
+
+    realesrgan_paired_dataset.open = opened  # type: ignore[attr-defined]
+
+
 def _distributed_without_gpu() -> None:
     """BasicSR starts NCCL and takes the rank modulo the number of GPUs, which divides by zero where there is none.
 
@@ -133,3 +248,16 @@ def _distributed_without_gpu() -> None:
 
     init_dist_pytorch._paragon = True  # type: ignore[attr-defined]
     dist_util._init_dist_pytorch = init_dist_pytorch
+
+
+def _validation_of_any_images() -> None:
+    """BasicSR averages NaN and infinity into a metric, keeps NaN out of no best value, writes the images of sets with
+    equal names over each other, and dies in OpenCV of a file name that is not UTF-8.
+
+    May go when SRModel.nondist_validation does none of that.
+    """
+    from basicsr.models.sr_model import SRModel
+
+    from .run.validation_pass import validate_images
+
+    SRModel.nondist_validation = validate_images  # type: ignore[method-assign]

@@ -33,12 +33,16 @@ class ScheduledModel(Protocol):
         """Classes whose source names the options that it reads."""
         ...
 
-    def rehearse(self, item: Mapping[str, Any], batch_size: int, /) -> None:
-        """Try what training will do with an item of the training set; nothing changes.
+    def rehearse(self, batch: Mapping[str, Any], /) -> None:
+        """One real optimizer step of everything on a batch of the training set; the model changes, nothing is written.
 
         Raises:
             OptionError: Something does not fit.
         """
+        ...
+
+    def trouble(self) -> str:
+        """What is the matter with the run now, in words; empty where it is healthy."""
         ...
 
     def set_loop_state(self, state: Mapping[str, Any]) -> None:

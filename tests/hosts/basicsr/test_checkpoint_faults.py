@@ -228,27 +228,30 @@ def test_the_best_network_is_the_one_of_the_best_validation(
     image_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, better: str
 ) -> None:
     """By the first metric of the first set; here the metric is made to say what it should."""
+    import basicsr.metrics
     import basicsr.models.sr_model as host
 
-    scripted = iter({"higher": [20, 25, 22, 24], "lower": [0.4, 0.2, 0.3, 0.35]}[better] * 4)
+    values = {"higher": [20, 25, 22, 24], "lower": [0.4, 0.2, 0.3, 0.35]}[better]
+    scripted = dict(zip((3, 6, 9, 12), values, strict=True))
+    untrained = {"higher": 90, "lower": 0.1}[better]  # better than all, and never kept
     value: dict[str, float] = {}
     options = recipe("paired", image_folders)
     options["val"]["metrics"] = {
         "first": {"type": "calculate_psnr", "crop_border": 4, "better": better},
-        "second": {"type": "calculate_psnr", "crop_border": 4, "better": "higher"},
+        "second": {"type": "calculate_psnr", "crop_border": 5, "better": "higher"},
     }
 
     def scripted_metric(_data: Any, opt: dict[str, Any]) -> float:
-        return value["now"] if opt["better"] == better else 10.0
+        return value["now"] if opt["crop_border"] == 4 else 10.0
 
     original = host.SRModel.nondist_validation
 
-    def validation(self: Any, *args: Any) -> None:
-        value["now"] = next(scripted)
-        original(self, *args)
+    def validation(self: Any, loader: Any, iteration: Any, *args: Any) -> None:
+        value["now"] = scripted.get(iteration, untrained)
+        original(self, loader, iteration, *args)
 
     options["val"]["metrics"]["second"]["better"] = "lower" if better == "higher" else "higher"
-    monkeypatch.setattr(host, "calculate_metric", scripted_metric)
+    monkeypatch.setattr(basicsr.metrics, "calculate_metric", scripted_metric)
     monkeypatch.setattr(host.SRModel, "nondist_validation", validation)
     run(options, tmp_path)
     models = experiment(tmp_path) / "models"
@@ -316,16 +319,15 @@ def test_a_full_disk_ends_the_run_with_one_line_and_the_older_checkpoint(
 def test_images_that_cannot_be_written_end_the_run_with_one_line(
     image_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The host says so without naming the file or the reason."""
-    from basicsr.models import sr_model
+    import cv2
 
     from paragon_plugin.errors import RunError
 
-    def refuses(*_: Any) -> None:
-        raise OSError("Failed in writing images.")
+    def refuses(*_: Any) -> Any:
+        return False, None
 
-    monkeypatch.setattr(sr_model, "imwrite", refuses)
+    monkeypatch.setattr(cv2, "imencode", refuses)
     with pytest.raises(
-        RunError, match=r"^Failed in writing images; stopped at iteration 3\. The last checkpoint is .*3\."
+        RunError, match=r"cannot be written as PNG; stopped at iteration 3\. The last checkpoint is .*3\."
     ):
         run(recipe("paired", image_folders), tmp_path)

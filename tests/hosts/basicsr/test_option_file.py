@@ -115,7 +115,7 @@ def test_malformed_networks_are_refused(network: object) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("name: ../../etc", "name: becomes a folder's name"),
+        ("name: ../../etc", "name: becomes part of a path"),
         ("manual_seed: abc", "manual_seed: must be a whole number"),
         ("scale: 2.5", "scale: must be a whole number"),
         ("num_gpu: some", "num_gpu: must be a number of GPUs"),

@@ -2,28 +2,27 @@
 
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from tqdm import tqdm
 
 from ....resilience.fault_tolerant_dataset import MAX_UNREADABLE, too_many
 from ....resilience.image_damage import image_damage
+from ..data.hr_images import hr_images
+from ..data.image_size import image_size
 from ..options.file import Options
+from ..options.meta_info import SUFFIXES, first_name, read_meta_info
 from ..options.problems import Problems
-
-ORIENTATION = 0x0112
-"""EXIF tag; from 5 on the picture lies on its side."""
 
 SAMPLE = 1000
 """Images of a set that a run looks at before it starts, evenly spread: 0.1 s on a local disk. A check takes all."""
 
 _PAIRED = ("PairedImageDataset", "RealESRGANPairedDataset")
-_HR_ALONE = "RealESRGANDataset"
+_LISTED_HR = "RealESRGANDataset"
+_HR_ALONE = ("HRImageDataset", "HRDegradationDataset")
 
 
 @dataclass(frozen=True)
@@ -55,20 +54,68 @@ def check_images(options: Options, problems: Problems) -> None:
             continue
         path = f"datasets.{key}"
         dataset = {**dataset, "type": str(dataset.get("type")).removesuffix("_basicsr")}
+        _report_folders(path, dataset, problems)
         pairs = _pairs(path, dataset, problems)
         if not problems.complete and len(pairs) > SAMPLE:
             pairs = [pairs[i * len(pairs) // SAMPLE] for i in range(SAMPLE)]
         _report(path, dataset, _look_at(path, dataset, pairs), len(pairs), problems)
 
 
+def _report_folders(path: str, dataset: Options, problems: Problems) -> None:
+    """Images that stand in sub-folders, which the host's datasets do not look into, and files that are no images."""
+    listed = dataset.get("meta_info_file") or dataset.get("meta_info")
+    if dataset["type"] not in (*_PAIRED, "SingleImageDataset") or listed:
+        return
+    for key in ("dataroot_gt", "dataroot_lq"):
+        folder = dataset.get(key)
+        if not isinstance(folder, str) or not os.path.isdir(folder):
+            continue
+        files = _files(Path(folder))
+        foreign = [name for name in files if not _looks_like_an_image(name) and not _is_image(Path(folder) / name)]
+        if foreign:
+            text = f"holds what is no image: {_some(foreign, 'file')}; remove it, the host opens every file of a folder"
+            problems.error(f"{path}.{key}", text)
+        below = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and _holds_images(entry.path))
+        if not below:
+            continue
+        where = f"{len(below)} sub-folder{'' if len(below) == 1 else 's'} of {folder} ({', '.join(below[:3])}"
+        where += ", ...)" if len(below) > 3 else ")"
+        if len(files) == len(foreign):
+            problems.error(
+                f"{path}.{key}",
+                f"images stand in {where}, and none in the folder itself, where the host looks: move them up, name one "
+                "of the sub-folders, or list them (meta_info)",
+            )
+        else:
+            problems.warn(f"{path}.{key}", f"images in {where} are not used: the host looks in the folder itself")
+
+
+def _looks_like_an_image(name: str) -> bool:
+    return name.lower().endswith(tuple(f".{suffix}" for suffix in SUFFIXES))
+
+
+def _is_image(file: Path) -> bool:
+    try:
+        image_size(file)
+    except Exception:  # Pillow raises nearly anything on what is no image
+        return False
+    return True
+
+
+def _holds_images(folder: str) -> bool:
+    return any(_looks_like_an_image(name) for _, _, names in os.walk(folder) for name in names)
+
+
 def _pairs(path: str, dataset: Options, problems: Problems) -> list[Pair]:
     """The set's files as its dataset will find them; only those that have their partner."""
     hr, lr = dataset.get("dataroot_gt"), dataset.get("dataroot_lq")
     listed = dataset.get("meta_info_file" if dataset["type"] == "PairedImageDataset" else "meta_info")
-    if dataset["type"] == _HR_ALONE:
+    if dataset["type"] in _HR_ALONE:
+        return [Pair(file) for file in hr_images(hr, dataset.get("images"), dataset.get("exclude"), path)]
+    if dataset["type"] == _LISTED_HR:
         if not isinstance(hr, str) or not isinstance(listed, str) or not os.path.isfile(listed):
             return []
-        return [Pair(Path(hr) / line.split(" ")[0]) for line in _lines(f"{path}.meta_info", listed, problems)]
+        return [Pair(Path(hr) / first_name(line)) for line in _lines(f"{path}.meta_info", listed, problems)]
     if dataset["type"] not in _PAIRED or not isinstance(hr, str) or not isinstance(lr, str):
         return []
     if not (os.path.isdir(hr) and os.path.isdir(lr)):
@@ -82,14 +129,14 @@ def _pairs(path: str, dataset: Options, problems: Problems) -> list[Pair]:
     if listed is not None:
         if dataset["type"] != "PairedImageDataset" or not os.path.isfile(listed):
             return []
-        names = [line.split(" ")[0] for line in _lines(f"{path}.meta_info_file", listed, problems)]
+        names = [first_name(line) for line in _lines(f"{path}.meta_info_file", listed, problems)]
         return [Pair(Path(hr) / name, Path(lr) / _partner(name, template)) for name in names]
     return _paired_by_name(path, Path(hr), Path(lr), template, problems)
 
 
 def _lines(path: str, file: str, problems: Problems) -> list[str]:
     try:
-        return [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines()]
+        return read_meta_info(file)
     except (OSError, UnicodeDecodeError) as error:
         problems.error(path, f"{file} cannot be read as text: {error}")
         return []
@@ -101,7 +148,7 @@ def _partner(name: str, template: str) -> str:
 
 
 def _paired_by_name(path: str, hr: Path, lr: Path, template: str, problems: Problems) -> list[Pair]:
-    hr_names, lr_names = _files(hr), _files(lr)
+    hr_names, lr_names = ([n for n in _files(f) if _looks_like_an_image(n) or _is_image(f / n)] for f in (hr, lr))
     partners = {name: _partner(name, template) for name in hr_names}
     there = set(lr_names)
     alone = [name for name, partner in partners.items() if partner not in there]
@@ -143,7 +190,7 @@ def _some(names: Sequence[str], what: str, shown: int = 3) -> str:
 def _look_at(path: str, dataset: Options, pairs: Sequence[Pair]) -> _Findings:
     findings = _Findings()
     scale, training = dataset.get("scale"), dataset["phase"] == "train"
-    patch = dataset.get("gt_size") if training and dataset["type"] in _PAIRED else None
+    patch = dataset.get("gt_size") if training and dataset["type"] in (*_PAIRED, _HR_ALONE[0]) else None
     hidden = not sys.stderr.isatty()
     for pair in tqdm(pairs, desc=f"{path}: images", unit="pair", delay=2, leave=False, disable=hidden):
         sizes = [_size(file, findings) for file in (pair.hr, pair.lr) if file is not None]
@@ -164,14 +211,7 @@ def _size(file: Path, findings: _Findings) -> tuple[int, int] | None:
     problem = image_damage(file)
     if problem is None:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # large images are what is trained on
-                with Image.open(file) as image:
-                    # OpenCV turns a picture as its EXIF block says.
-                    turned = "exif" in image.info and image.getexif().get(ORIENTATION, 1) >= 5
-                    return (image.height, image.width) if turned else image.size
-        except Image.DecompressionBombError:
-            return None
+            return image_size(file)
         except Exception as error:  # Pillow raises nearly anything on what is no image
             problem = f"cannot be read as an image ({type(error).__name__})"
     findings.unreadable.append(f"{file} {problem}")

@@ -1,29 +1,36 @@
-"""One item of each dataset through network, losses and metrics before anything is written.
+"""What training will do, done once on the real objects before anything is written.
 
-What the host would only fail on at its first batch or its first validation, hours in, is refused here, and a finished
-run of the same name is not moved aside for a run that cannot start. No random state, weight or average changes.
+One optimizer step of everything on the training set's first images, and of each validation set the smallest image and
+one more through network and every metric. What the host would only fail on at its first batch or its first
+validation, hours in, is refused here, and a finished run of the same name is not moved aside for a run that cannot
+start. Afterwards random states, networks and optimizers are what they were.
 """
 
+import contextlib
 import copy
 import inspect
+import io
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor
+import torch
+from torch.utils.data import DataLoader, default_collate
 
-from ....errors import OptionError
+from ....errors import OptionError, RunError
+from ....resilience.dataset_wrapper import DatasetWrapper
+from ....resilience.model_state import model_state_kept
 from ....resilience.random_state import random_state_kept
+from ..data.image_size import image_size
 from ..options.file import Options
 from ..options.problems import FirstProblem, Problems
 from ..scheduled_model import ScheduledModel
+from .host_refusals import host_refusals
 
-SIDE = 64
-"""Low-resolution side of the validation crop that is tried."""
-
-_METRICS = ("calculate_psnr", "calculate_ssim")
-"""Metrics that work on a crop; others may need a whole photograph."""
+MOST_TRIED = 8
+"""Sizes of a validation set that are tried, where one after the other cannot be validated."""
 
 
 def rehearse(
@@ -42,21 +49,12 @@ def rehearse(
         OptionError: Without `problems`: something does not fit.
     """
     problems = FirstProblem() if problems is None else problems
-    scale = options.get("scale")
     with random_state_kept():
-        with problems.collected():
-            train = first_item("datasets.train", train_loader.dataset)
-            check_pair("datasets.train", train, scale)
-            if isinstance(model, ScheduledModel):
-                model.rehearse(train, options["datasets"]["train"]["batch_size_per_gpu"])
+        with problems.collected(), model_state_kept(model):
+            _rehearse_training(options, model, train_loader.dataset)
         for key, loader in zip([k for k in options["datasets"] if k != "train"], val_loaders, strict=True):
-            with problems.collected():
-                item = first_item(f"datasets.{key}", loader.dataset)
-                check_pair(f"datasets.{key}", item, scale)
-                metrics = (options.get("val") or {}).get("metrics") or {}
-                check_references(f"datasets.{key}", item, metrics)
-                if "gt" in item and scale:
-                    _try_metrics(metrics, item["gt"][..., : SIDE * scale, : SIDE * scale])
+            with problems.collected(), model_state_kept(model):
+                rehearse_validation(f"datasets.{key}", loader.dataset, model, options)
 
 
 def check_batch_fits(options: Options, images: int) -> None:
@@ -66,19 +64,61 @@ def check_batch_fits(options: Options, images: int) -> None:
         OptionError: They do not.
     """
     block = options["datasets"]["train"]
-    batch = block["batch_size_per_gpu"] * (1 if options["dist"] else max(options["num_gpu"], 1))
+    batch = _batch_size(options)
     samples = math.ceil(images * block.get("dataset_enlarge_ratio", 1) / options["world_size"])
-    if samples < batch:
+    if images and samples < batch:
         parts = " (batch_size_per_gpu x accum_iter)" if "accum_iter" in block else ""
         problem = f"{samples} images per epoch do not fill one batch of {batch}{parts}; raise dataset_enlarge_ratio"
         raise OptionError("datasets.train", problem)
 
 
+def _batch_size(options: Options) -> int:
+    """Images that a process takes for one step."""
+    return options["datasets"]["train"]["batch_size_per_gpu"] * (1 if options["dist"] else max(options["num_gpu"], 1))
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+def _rehearse_training(options: Options, model: Any, dataset: Any) -> None:
+    """A whole batch, of two images: its memory and its normalisation are those of any other."""
+    images = _untouched(dataset)
+    items = [_item("datasets.train", images, index) for index in range(min(2, len(images)) or 1)]
+    check_pair("datasets.train", items[0], options.get("scale"))
+    size = _batch_size(options)
+    with host_refusals("datasets.train"):
+        batch = default_collate([items[place % len(items)] for place in range(size)])
+    if isinstance(model, ScheduledModel):
+        model.rehearse(batch)
+        return
+    train = options["train"]
+    every, after = int(train.get("net_d_iters") or 1), int(train.get("net_d_init_iters") or 0)
+    with host_refusals(f"model_type {options['model_type']}"):
+        model.feed_data(batch)
+        model.optimize_parameters((after // every + 1) * every)  # the turn of all its networks
+    for name, value in model.get_current_log().items():
+        if not math.isfinite(value):
+            raise OptionError("train", f"{name} is {value:g} on the first images; look at its options and weight")
+    for name, part in vars(model).items():
+        for weight in part.parameters() if isinstance(part, torch.nn.Module) else ():
+            if not bool(torch.isfinite(weight).all()):
+                raise OptionError("train", f"after one step {name} holds NaN or infinity")
+
+
 def first_item(path: str, dataset: Any) -> dict[str, Any]:
+    """The first item of a data set.
+
+    Raises:
+        OptionError: It has none, or cannot give it.
+    """
+    return _item(path, _untouched(dataset), 0)
+
+
+def _item(path: str, dataset: Any, index: int) -> dict[str, Any]:
     if len(dataset) == 0:
         raise OptionError(path, "holds no image")
     try:
-        return _untouched(dataset)[0]
+        return dataset[index]
     except OptionError:
         raise
     except KeyError as error:
@@ -104,6 +144,7 @@ def _source(dataset: Any) -> str:
 
 
 def check_pair(path: str, item: dict[str, Any], scale: Any) -> None:
+    """Raise OptionError where LR is not 1/scale of HR."""
     if not isinstance(scale, int) or "lq" not in item or "gt" not in item:
         return
     lq, gt = item["lq"].shape[-2:], item["gt"].shape[-2:]
@@ -112,6 +153,133 @@ def check_pair(path: str, item: dict[str, Any], scale: Any) -> None:
         raise OptionError(
             path, f"LR images must be 1/{scale} of HR: {where} is {tuple(lq)} for {tuple(gt)} (height, width)"
         )
+
+
+# -- validation --------------------------------------------------------------------------------------------------------
+
+
+def rehearse_validation(path: str, dataset: Any, model: Any, options: Options) -> None:
+    """The smallest image of a set and one more through network and every metric. The model is to be kept outside.
+
+    Where the smallest one fails, larger ones are tried until one passes, so that all that cannot be validated are
+    named.
+
+    Args:
+        path: Of the set in the option file.
+        dataset: The set.
+        model: The model that will validate.
+        options: Prepared options.
+
+    Raises:
+        OptionError: Images cannot be validated.
+    """
+    item = first_item(path, dataset)
+    check_pair(path, item, options.get("scale"))
+    metrics = (options.get("val") or {}).get("metrics") or {}
+    check_references(path, item, metrics)
+    if not options.get("val") or hasattr(dataset, "folders"):  # of videos: its items make no sense alone
+        return
+    images = _by_size(_untouched(dataset))
+    failed: list[_Image] = []
+    problem: OptionError | None = None
+    for image in images:
+        if failed and image.size is not None and image.size == failed[-1].size:
+            failed.append(image)
+            continue
+        found = _problem(path, image, model, options)
+        if found is None:
+            break
+        problem = problem or found
+        failed.append(image)
+        if len({one.size for one in failed}) >= MOST_TRIED:
+            break
+    if not failed and len(images) > 1:
+        image = images[len(images) // 2]
+        problem = _problem(path, image, model, options)
+        failed = [image] if problem else []
+    if problem is not None:
+        rest = f" Nor can {len(failed) - 1} more: {_names(failed[1:])}." if len(failed) > 1 else ""
+        raise OptionError(problem.path, f"{problem.problem.rstrip('.')}.{rest}" if rest else problem.problem)
+
+
+class _Image(DatasetWrapper):
+    """One image of a validation set, as a data set."""
+
+    def __init__(self, dataset: Any, index: int, name: str, size: tuple[int, int] | None):
+        super().__init__(dataset)
+        self.index, self.name, self.size = index, name, size
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, _: int) -> Any:
+        return self.dataset[self.index]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.size[0]} x {self.size[1]})" if self.size is not None else self.name
+
+
+def _by_size(dataset: Any) -> list[_Image]:
+    """The images, the smallest first, by their headers; as they stand where their files are not told."""
+    images: list[_Image] = []
+    files_of = getattr(dataset, "files", lambda _: [])
+    for index in range(len(dataset)):
+        size, files = None, files_of(index)
+        for file in files:
+            with contextlib.suppress(Exception):  # a file that cannot be read is told of by name elsewhere
+                found = image_size(file)
+                size = found if size is None or (found is not None and min(found) < min(size)) else size
+        images.append(_Image(dataset, index, Path(files[0]).name if files else f"image {index}", size))
+    return sorted(images, key=lambda image: (min(image.size), max(image.size)) if image.size is not None else (0, 0))
+
+
+def _problem(path: str, image: _Image, model: Any, options: Options) -> OptionError | None:
+    """What keeps an image from being validated: the network, or the first metric that fails on it."""
+    metrics = options["val"].get("metrics")
+    text = _failure(image, model, metrics)
+    if text is None:
+        return None
+    if _failure(image, model, None) is not None or not metrics:
+        return OptionError(path, f"{image} cannot be validated: {text}")
+    for name, block in metrics.items():
+        alone = _failure(image, model, {name: block})
+        if alone is not None:
+            return OptionError(f"val.metrics.{name}", f"cannot measure {image} of {path}: {alone}")
+    return OptionError("val.metrics", f"cannot measure {image} of {path}: {text}")
+
+
+def _failure(image: _Image, model: Any, metrics: Mapping[str, Any] | None) -> str | None:
+    """Why a model cannot validate an image with some metrics, in words; None where it can."""
+    for results in ("metric_results", "best_metric_results"):
+        vars(model).pop(results, None)
+    block = model.opt["val"]
+    model.opt["val"] = {**block, "metrics": metrics, "pbar": False}
+    try:
+        with _quiet(), host_refusals(""):
+            model.validation(DataLoader(image), None, None, save_img=False)
+    except (OptionError, RunError) as error:
+        return str(error)
+    finally:
+        model.opt["val"] = block
+    values: Mapping[str, float] = getattr(model, "metric_results", {})
+    bad = [f"{name} gives {value}" for name, value in values.items() if math.isnan(value)]
+    return f"{bad[0]}; leave the image out, or look at the metric's options (crop_border)" if bad else None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The host logs each validation."""
+    logger = logging.getLogger("basicsr")
+    before, logger.disabled = logger.disabled, True
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.disabled = before
+
+
+def _names(images: Sequence[_Image], shown: int = 5) -> str:
+    return ", ".join(map(str, images[:shown])) + (", ..." if len(images) > shown else "")
 
 
 def check_references(path: str, item: dict[str, Any], metrics: dict[str, Any]) -> None:
@@ -125,19 +293,3 @@ def check_references(path: str, item: dict[str, Any], metrics: dict[str, Any]) -
     for name, options in metrics.items():
         if "gt" not in item and "img2" in inspect.signature(METRIC_REGISTRY.get(options["type"])).parameters:
             raise OptionError(path, f"has no HR images, which val.metrics.{name} compares with; take a paired data set")
-
-
-def _try_metrics(metrics: dict[str, Any], gt: Tensor) -> None:
-    from basicsr.metrics import calculate_metric
-    from basicsr.utils import tensor2img
-
-    image = np.asarray(tensor2img([gt]))
-    for name, options in metrics.items():
-        if options["type"] not in _METRICS:
-            continue
-        try:
-            value = calculate_metric({"img": image, "img2": 255 - image}, dict(options))
-        except Exception as error:
-            raise OptionError(f"val.metrics.{name}", str(error)) from error
-        if not math.isfinite(value):
-            raise OptionError(f"val.metrics.{name}", f"gives {value} on a {image.shape[:2]} image; check crop_border")

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 
 from ....errors import OptionError, shown, suggestion
-from ....resilience.checkpoints import CheckpointError, read_network
 from ..options import known
 from ..options.file import Options
 from ..options.optimizers import optimizers
 from ..options.problems import FirstProblem, Problems
 from ..options.scheduling_block import BLOCK, scheduling_of
 from ..options.step import parse_step_options
+from .learning_rate import check_what_cannot_act
 from .registered import check_known, check_network, model_class, scheduled_model_class
 from .unknown_options import check_unknown_options
 
@@ -76,13 +76,16 @@ def _datasets(options: Options, problems: Problems) -> None:
             continue
         with problems.collected():
             check_known(f"{path}.type", dataset.get("type"), DATASET_REGISTRY)
-        if not isinstance(dataset.get("name"), str):
-            problems.error(f"{path}.name", f"must be a name, is {shown(dataset.get('name'))}")
         for error in folder_errors(path, dataset):
             problems.error(error.path, error.problem)
-        _required(f"{path}.", dataset, _needs(dataset), problems)
+        _required(f"{path}.", dataset, ("name", *_needs(dataset)), problems)
         if (dataset.get("mean") is None) != (dataset.get("std") is None):
             problems.error(f"{path}.mean", "goes with std; give both or neither")
+        for n in ("", "2"):
+            kernels, chances = dataset.get(f"kernel_list{n}"), dataset.get(f"kernel_prob{n}")
+            if kernels and chances and len(kernels) != len(chances):
+                counts = f"{len(chances)}, {len(kernels)}"
+                problems.error(f"{path}.kernel_prob{n}", f"must be as many as kernel_list{n}: {counts}")
         if dataset.get("persistent_workers") and dataset.get("num_worker_per_gpu", 1 if key == "train" else 0) == 0:
             problems.error(f"{path}.persistent_workers", "needs workers: num_worker_per_gpu is 0")
     train, scale = options["datasets"].get("train"), options.get("scale")
@@ -92,8 +95,14 @@ def _datasets(options: Options, problems: Problems) -> None:
     for path, size in (("datasets.train.gt_size", train.get("gt_size")), ("gt_size", options.get("gt_size"))):
         if size is not None and scale and size % scale:
             problems.error(path, f"must be a multiple of scale {scale}, is {size}")
-    names = [d.get("name") for d in options["datasets"].values() if d["phase"] == "val"]
-    for name in sorted({str(name) for name in names if names.count(name) > 1}):
+    check_set_names(options, problems)
+
+
+def check_set_names(options: Options, problems: Problems) -> None:
+    """No two validation or test sets share a name, also where a file system does not tell case apart."""
+    names = [d["name"] for d in options["datasets"].values() if d["phase"] != "train" and "name" in d]
+    folded = [name.casefold() for name in names]
+    for name in dict.fromkeys(name for name in names if folded.count(name.casefold()) > 1):
         problems.error("datasets", f"two validation sets are called '{name}'; their results would mix")
 
 
@@ -190,15 +199,6 @@ def _learning_rate(options: Options, problems: Problems) -> None:
         )
 
 
-def _pretrained(options: Options, problems: Problems) -> None:
-    paths = options["path"]
-    for key in [key for key in paths if key.startswith("pretrain_network")]:
-        if paths[key] is not None:
-            with problems.collected():
-                file = Path(known.file_path(f"path.{key}", paths[key]))
-                check_pretrained(f"path.{key}", file, paths.get(key.replace("pretrain_network", "param_key"), "params"))
-
-
 def _schedule(options: Options, problems: Problems) -> None:
     """The options of a training step, and a model that would ignore them and the block."""
     train = options["train"]
@@ -220,6 +220,19 @@ def _schedule(options: Options, problems: Problems) -> None:
     ):
         if where.get(key) not in (None, False):
             problems.error(f"{path}{key}", f"{model_type} does not know it{use}")
+
+
+def _negative_weights(options: Options, problems: Problems) -> None:
+    """A loss that is to become larger: it is the host's right to take it, and mostly a slip."""
+    train = options["train"]
+    listed = train.get("losses") if isinstance(train.get("losses"), list) else []
+    blocks = [(f"train.losses[{i}]", block) for i, block in enumerate(listed or [])]
+    blocks += [(f"train.{key}", block) for key, block in train.items() if key.endswith("_opt")]
+    weights = [(f"{path}.loss_weight", block.get("loss_weight")) for path, block in blocks if isinstance(block, dict)]
+    weights += [(f"{BLOCK}.manual_weights.{name}", w) for name, w in scheduling_of(options).manual_weights.items()]
+    for path, weight in weights:
+        if isinstance(weight, int | float) and weight < 0:
+            problems.warn(path, f"is {weight:g}: below 0, training goes away from this loss's target")
 
 
 def _late_losses(options: Options, problems: Problems) -> None:
@@ -276,9 +289,10 @@ CHECKS: tuple[Check, ...] = (
     _validation,
     _optimizers,
     _learning_rate,
-    _pretrained,
+    check_what_cannot_act,
     check_unknown_options,
     _schedule,
+    _negative_weights,
     _late_losses,
     _degradations,
     _logger,
@@ -301,14 +315,6 @@ def check_metrics(metrics: dict[str, Any], problems: Problems) -> None:
 def _of_folders(dataset: Options) -> bool:
     """Whether it is one of the host's sets that take one folder each for HR and LR."""
     return str(dataset.get("type")).removesuffix("_basicsr") in known.NEEDED
-
-
-def check_pretrained(path: str, file: Path, param_key: str | None) -> None:
-    """A file of network weights, read without running anything in it."""
-    try:
-        read_network(file, param_key)
-    except CheckpointError as error:
-        raise OptionError(path, f"{file} {error.problem}") from error
 
 
 def check_folders(path: str, dataset: Options) -> None:

@@ -80,14 +80,38 @@ def _near(key: str, others: Iterable[str]) -> str | None:
     return lower.get(key.lower()) or (found[0] if found else None)
 
 
+def _belongs(path: str, key: str) -> str | None:
+    """Where an option has its place that stands at another one; None where it is known nowhere, or too common."""
+    own = path.split(".")[0]
+    places = {
+        "": known.TOP,
+        "datasets": known.TRAIN_DATASET,
+        "path": known.PATH,
+        "train": known.TRAIN,
+        "val": known.VAL,
+        "logger": known.LOGGER,
+    }
+    found = [place for place, table in places.items() if place != own and key in table]
+    if own not in places or len(found) != 1:
+        return None
+    words = {"": "at the top of the file", "datasets": "under 'datasets: train:'"}
+    return words.get(found[0], f"under '{found[0]}:'")
+
+
 def _report(path: str, block: Options, table: Collection[str], read: Collection[str], problems: Problems) -> None:
     """Report what is neither in the table nor read by the classes that the block is for."""
     table = set(table)
     for key in block:
-        if key in table or key in read:
+        elsewhere = _belongs(path, key) if key not in table else None
+        if key in table or (key in read and elsewhere is None):
+            continue
+        if elsewhere is not None and block.get(key) is not None:
+            problems.warn(f"{path}{key}", f"nothing is known to read it here; it belongs {elsewhere}")
             continue
         meant = _near(key, {name for name in table if block.get(name) is None or name in _OWN_SCHEDULING})
         if meant:
             problems.error(f"{path}{key}", f"unknown option; did you mean '{meant}'?")
         else:
-            problems.warn(f"{path}{key}", "unknown option; nothing reads it")
+            near = difflib.get_close_matches(key, sorted(table), n=1, cutoff=0.6)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            problems.warn(f"{path}{key}", f"unknown option; nothing reads it{hint}")

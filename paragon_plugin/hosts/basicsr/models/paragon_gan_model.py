@@ -1,5 +1,6 @@
 """ParagonGANModel and ParagonESRGANModel: a generator under the loss scheduler, and its discriminator."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,11 +9,15 @@ from basicsr.archs import build_network
 from torch import Tensor
 
 from ....errors import OptionError, whole_number
+from ....resilience.ranks import any_rank
+from ....scheduling import NonFiniteLossError
+from ..options.scheduling_block import scheduling_of
 from ..recipe.discriminator_pass import DiscriminatorPass
 from ..recipe.recipe import RecipeLoss, build_recipe
 from ..recipe.step_inputs import StepInputs
 from .optimizer_step import OptimizerStep
 from .paragon_sr_model import ParagonSRModel
+from .rehearsal import refused_as, rehearse_step, require_finite, take_step, without_loss_scale
 
 
 class ParagonGANModel(ParagonSRModel):
@@ -49,6 +54,7 @@ class ParagonGANModel(ParagonSRModel):
         self.net_d_init_iters = whole_number("train.net_d_init_iters", train.get("net_d_init_iters", 0), 0)
         self.step_d = OptimizerStep(self.step_options, self.optimizer_d, self.device)
         self.log_d: dict[str, Tensor | float] = {}
+        self._nonfinite_d = 0
 
     def _build_recipe(self, manual_weights: Mapping[str, float]) -> list[RecipeLoss]:
         recipe = super()._build_recipe(manual_weights)
@@ -74,6 +80,18 @@ class ParagonGANModel(ParagonSRModel):
         options = dict(self.opt["train"]["optim_d"])
         self.optimizer_d = self.get_optimizer(options.pop("type"), self.net_d.parameters(), **options)
         self.optimizers.append(self.optimizer_d)
+
+    def rehearse(self, batch: Mapping[str, Any]) -> None:
+        """With a step of the discriminator, however late it begins."""
+        self.net_d.requires_grad_(False)
+        with without_loss_scale(self._optimizer_steps()):
+            rehearse_step(self, batch)
+            self.net_d.requires_grad_(True)
+            self.step_d.zero_grad()
+            with refused_as("network_d"):
+                log = self._judge_batch()
+            require_finite("network_d", {name: torch.as_tensor(value) for name, value in log.items()})
+            take_step("network_d", "train.optim_d", self.net_d, self.step_d)
 
     # -- one step --------------------------------------------------------------------------------------------------
 
@@ -112,8 +130,33 @@ class ParagonGANModel(ParagonSRModel):
         return StepInputs(inputs.gt, inputs.targets, inputs.ema_output, judged)
 
     def _train_discriminator(self) -> None:
-        """Real and fake images in turn, as the host does it: each with a backward pass of its own."""
+        """One step of the discriminator; left out where its losses are not finite, as the generator's is.
+
+        Raises:
+            NonFiniteLossError: They were not finite for too many steps in a row.
+        """
+        averages = {b: b.clone() for name, b in self.net_d.named_buffers() if "running_" in name}
         self.step_d.zero_grad()
+        log = self._judge_batch()
+        self.log_d = {**log}
+        names = ("l_d_real", "l_d_fake")
+        values: list[float] = torch.stack([log[name].float() for name in names]).tolist()
+        losses: dict[str, Tensor | float] = dict(zip(names, values, strict=True))
+        self.health.observe(losses)
+        broken = [name for name, value in zip(names, values, strict=True) if not math.isfinite(value)]
+        if any_rank(bool(broken)):
+            self.step_d.zero_grad()
+            for average, before in averages.items():
+                average.copy_(before)
+            self._nonfinite_d += 1
+            if self._nonfinite_d >= scheduling_of(self.opt).max_nonfinite_steps:
+                raise NonFiniteLossError(broken or list(losses), self._nonfinite_d)
+        else:
+            self._nonfinite_d = 0
+            self.step_d.step(self.net_d.parameters())
+
+    def _judge_batch(self) -> dict[str, Tensor]:
+        """Real and fake images in turn, as the host does it: each with a backward pass of its own. Returns the log."""
         parts = self._parts()
         log: dict[str, Tensor] = {}
         for number, part in enumerate(parts, start=1):
@@ -123,8 +166,7 @@ class ParagonGANModel(ParagonSRModel):
                 judge = self._judge_relativistic if self.adversarial.call.relativistic else self._judge
                 for name, value in judge(real, judged, len(parts)).items():
                     log[name] = log[name] + value / len(parts) if name in log else value / len(parts)
-        self.step_d.step(self.net_d.parameters())
-        self.log_d = {**log}
+        return log
 
     def _judge(self, real: Tensor, fake: Tensor, parts: int) -> dict[str, Tensor]:
         criterion = self.adversarial.criterion

@@ -47,12 +47,12 @@ class _Degradations(ParagonSRModel):
     def readers_of_options(cls) -> tuple[type, ...]:
         return (cls, cls.host_model)
 
-    def rehearse(self, item: Mapping[str, Any], batch_size: int) -> None:
-        """With a pool that holds whole batches; the item does not enter it."""
-        self._check_pool(batch_size)
+    def rehearse(self, batch: Mapping[str, Any]) -> None:
+        """With a pool that holds whole batches; the batch does not enter it."""
+        self._check_pool(len(batch["gt"]) if "gt" in batch else 1)
         self._uses_pool = False
         try:
-            super().rehearse(item, batch_size)
+            super().rehearse(batch)
         finally:
             self._uses_pool = True
 

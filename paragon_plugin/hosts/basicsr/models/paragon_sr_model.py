@@ -1,6 +1,7 @@
 """ParagonSRModel: BasicSR's SRModel with a recipe of any losses under the loss scheduler."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -15,7 +16,9 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from ....errors import OptionError, errors_under, suggestion
-from ....resilience.checkpoints import network_metadata, read_network, save_atomically
+from ....nets.paragonsr2 import refuse_version_0_1
+from ....resilience.checkpoints import CheckpointError, network_metadata, read_network, save_atomically
+from ....resilience.health import Health
 from ....resilience.random_state import random_state, set_random_state
 from ....resilience.ranks import of_all_ranks
 from ....scheduling.network_size import bare, detect_size
@@ -28,8 +31,8 @@ from ..recipe.recipe import RecipeLoss, build_recipe
 from ..recipe.step_inputs import StepInputs
 from .learnable_kernel_training import KernelLearningRate, check_resumed_groups, kernel_log, parse_lr_factor
 from .optimizer_step import OptimizerStep
-from .rehearsal import rehearse_losses
-from .resumed_optimizers import check_resumed_optimizers, resumed_schedule
+from .rehearsal import rehearse_step, without_loss_scale
+from .resumed_optimizers import check_resumed_optimizers
 from .scheduled_losses import ScheduledLosses
 
 
@@ -60,6 +63,7 @@ class ParagonSRModel(SRModel):
         self.setup_optimizers()
         self.setup_schedulers()
         self.step_g = OptimizerStep(self.step_options, self.optimizer_g, self.device)
+        self.health = Health([t.name for loss in recipe for t in loss.terms if loss.compares_with_truth])
         with errors_under(BLOCK):
             self.losses = ScheduledLosses(
                 recipe,
@@ -89,13 +93,14 @@ class ParagonSRModel(SRModel):
         """Classes whose source names the options that it reads."""
         return (cls,)
 
-    def rehearse(self, item: Mapping[str, Any], _batch_size: int) -> None:
-        """Every loss on what the network makes of an item of the training set; nothing changes.
+    def rehearse(self, batch: Mapping[str, Any]) -> None:
+        """One real optimizer step of everything on a batch of the training set; the model changes.
 
         Raises:
             OptionError: Something does not fit.
         """
-        rehearse_losses(self, item)
+        with without_loss_scale(self._optimizer_steps()):
+            rehearse_step(self, batch)
 
     def _build_companions(self) -> None:
         """The networks beside the trained one, in the host's order: each draws from the random state."""
@@ -172,7 +177,9 @@ class ParagonSRModel(SRModel):
                 outputs.append(output.detach())
                 self.losses.backward(output, self.loss_inputs(part))
         self.output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-        if not self.losses.ready():
+        ready = self.losses.ready()
+        self.health.observe(self.losses.latest())
+        if not ready:
             self.step_g.zero_grad()
             return
         self.stepped = self.step_g.step(self.net_g.parameters())
@@ -248,10 +255,13 @@ class ParagonSRModel(SRModel):
         scale = output.shape[-1] // lq.shape[-1]
         self.output = output[..., : height * scale, : width * scale]
 
-    def nondist_validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool) -> None:
-        """As the host's; a network that is the best so far is kept as `net_g_best.pth`."""
+    def nondist_validation(self, dataloader: Any, current_iter: int | None, tb_logger: Any, save_img: bool) -> None:
+        """As the host's; a network that is the best so far is kept as `net_g_best.pth`.
+
+        Without an iteration it is a rehearsal, and at iteration 0 nothing is trained: nothing is kept.
+        """
         super().nondist_validation(dataloader, current_iter, tb_logger, save_img)
-        if self.opt["is_train"] and self._is_best(dataloader.dataset.opt["name"], current_iter):
+        if self.opt["is_train"] and current_iter and self._is_best(dataloader.dataset.opt["name"], current_iter):
             self._save_generator("best")
 
     def _is_best(self, dataset: str, iteration: int) -> bool:
@@ -273,6 +283,10 @@ class ParagonSRModel(SRModel):
         """
         net = self.get_bare_model(net)
         weights = read_network(load_path, param_key)
+        try:
+            refuse_version_0_1(weights)
+        except ValueError as error:
+            raise CheckpointError(load_path, str(error)) from error
         get_root_logger().info(f"Loading {net.__class__.__name__} from {load_path}, wanted key: {param_key}.")
         self._print_different_keys_loading(net, weights, strict)
         net.load_state_dict(weights, strict=strict)
@@ -332,11 +346,17 @@ class ParagonSRModel(SRModel):
             "log": self.get_current_log(),
             "scalers": [step.state_dict() for step in self._optimizer_steps()],
             "best_metric_results": _plain_metrics(getattr(self, "best_metric_results", {})),
+            "health": {"trouble": self.trouble(), **self.health.state_dict()},
             "networks": {name: checksum for (name, at), checksum in self._checksums.items() if at == current_iter},
             "ranks": ranks,
             **self._loop_state,
         }
         save_atomically(state, f"{self.opt['path']['training_states']}/{current_iter}.state")
+
+    def trouble(self) -> str:
+        """What is the matter with the run now, in words; empty where it is healthy."""
+        names = [name for name in ("net_g", "net_g_ema", "net_d") if hasattr(self, name)]
+        return self.health.trouble({name: self.get_bare_model(getattr(self, name)) for name in names})
 
     def set_loop_state(self, state: Mapping[str, Any]) -> None:
         """What the training loop wants to find in every training state from now on."""
@@ -353,9 +373,9 @@ class ParagonSRModel(SRModel):
         """Go on from a state of `save_training_state` or of the host; its networks have been loaded."""
         check_resumed_optimizers(self.optimizers, resume_state)
         check_resumed_groups(self.optimizer_g, resume_state["optimizers"])
-        schedules = [resumed_schedule(*pair) for pair in zip(self.schedulers, resume_state["schedulers"], strict=True)]
-        super().resume_training({**resume_state, "schedulers": schedules})
+        super().resume_training(resume_state)
         self.losses.load_state_dict(resume_state.get("losses", {}), resume_state["iter"])
+        self.health.load_state_dict(resume_state.get("health", {}))
         self._log_before = dict(resume_state.get("log", {}))
         for step, state in zip(self._optimizer_steps(), resume_state.get("scalers", []), strict=False):
             step.load_state_dict(state)
@@ -374,7 +394,7 @@ class ParagonSRModel(SRModel):
             best |= {
                 metric: deepcopy(dict(record))
                 for metric, record in records.items()
-                if metric in best and best[metric]["better"] == record["better"]
+                if metric in best and best[metric]["better"] == record["better"] and math.isfinite(record["val"])
             }
 
     def _load_rank_state(self, state: dict[str, Any]) -> None:

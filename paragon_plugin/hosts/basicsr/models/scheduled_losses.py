@@ -103,8 +103,8 @@ class ScheduledLosses:
             self._backward_sum(training, output, inputs)
         else:
             gradients = OutputGradients(output, self.step.loss_scale())
-            for group in _sharing_a_pass(training):
-                gradients.add(lambda y, group=group: self._evaluate(group, y, inputs))
+            for group in sharing_a_pass(training):
+                gradients.add(lambda y, group=group: self.evaluate(group, y, inputs))
             factors = self.balance.weigh(gradients, inputs.gt)
             if factors is not None:
                 gradients.backward(factors)
@@ -112,7 +112,7 @@ class ScheduledLosses:
         with torch.no_grad():
             for loss in active:
                 if not loss.trains:
-                    self._log_values(self._evaluate([loss], output.detach(), inputs))
+                    self._log_values(self.evaluate([loss], output.detach(), inputs))
 
     def ready(self) -> bool:
         """Whether to step the optimizer; see `StepBalance.ready`."""
@@ -125,12 +125,13 @@ class ScheduledLosses:
         else:
             self._overflows.note(stepped)
 
-    def _evaluate(self, losses: Sequence[RecipeLoss], output: Tensor, inputs: StepInputs) -> dict[str, Tensor]:
+    def evaluate(self, losses: Sequence[RecipeLoss], output: Tensor, inputs: StepInputs) -> dict[str, Tensor]:
+        """Values of losses on an output, by term name."""
         with self.step.autocast():
             return {name: value for loss in losses for name, value in loss(output, inputs).items()}
 
     def _backward_sum(self, losses: Sequence[RecipeLoss], output: Tensor, inputs: StepInputs) -> None:
-        values = self._evaluate(losses, output, inputs)
+        values = self.evaluate(losses, output, inputs)
         self._log_values({name: value.detach() for name, value in values.items()})
         total: Tensor | None = None
         for name, value in values.items():
@@ -151,10 +152,14 @@ class ScheduledLosses:
             value = value if parts == 1 else value / parts
             self._values[name] = self._values[name] + value if name in self._values else value
 
-    def values(self) -> dict[str, float]:
-        """Value of each loss at the latest step, in the recipe's order. Reads the device if it must."""
+    def latest(self) -> dict[str, Tensor | float]:
+        """Value of each loss at the latest step, in the recipe's order, where it is."""
         known = self._values | (self.balance.values if self.balance is not None else {})
-        return {name: float(known[name]) for name in self.terms if name in known}
+        return {name: known[name] for name in self.terms if name in known}
+
+    def values(self) -> dict[str, float]:
+        """As `latest`, on the host. Reads the device if it must."""
+        return {name: float(value) for name, value in self.latest().items()}
 
     def log(self) -> dict[str, float]:
         """Values for the host's logger: losses, effective weights and shares."""
@@ -186,7 +191,7 @@ class ScheduledLosses:
             self.balance.load_state_dict(state, iteration)
 
 
-def _sharing_a_pass(losses: Sequence[RecipeLoss]) -> Iterator[list[RecipeLoss]]:
+def sharing_a_pass(losses: Sequence[RecipeLoss]) -> Iterator[list[RecipeLoss]]:
     """The losses in groups that share a sub-graph: those of the discriminator together, any other alone."""
     together = [loss for loss in losses if loss.call.uses_discriminator]
     for loss in losses:

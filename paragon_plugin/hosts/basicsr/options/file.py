@@ -7,16 +7,18 @@ import argparse
 import random
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from yaml.composer import ComposerError
 
 from ....errors import OptionError, shown, whole_number
 from ....resilience.ranks import as_torchrun, from_first_rank
 from . import known
+from .metrics import complete_directions
 from .problems import FirstProblem, Problems
 from .scheduling_block import parse_block
 from .step import accumulation
@@ -26,9 +28,47 @@ Options = dict[str, Any]
 MAX_VALUES = 100_000
 """Values an option file may hold once its aliases are written out: a few lines of them can stand for billions."""
 
+MAX_BYTES = 1 << 23
+"""Size of an option file. One that names ten thousand images has an eighth of it, others a thousandth."""
+
+MAX_DIGITS = 64
+"""Characters of a number: PyYAML takes the square of its length in time."""
+
 
 class OptionLoader(yaml.SafeLoader):
-    """Safe YAML that refuses duplicate keys and reads `1e-4` as a number, as YAML 1.2 and people do."""
+    """Safe YAML that refuses duplicate keys and reads `1e-4` as a number, as YAML 1.2 and people do.
+
+    Values are counted as they are composed, keys and what an alias stands for included: nothing is built of a file that
+    holds too many.
+    """
+
+    def __init__(self, stream: str):
+        super().__init__(stream)
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        alias = self.check_event(yaml.AliasEvent)
+        mark = self.peek_event().start_mark
+        node = super().compose_node(parent, index)
+        if node is None:
+            return None
+        if alias and id(node) not in self._sizes:
+            raise ComposerError(None, None, "holds a YAML alias that refers to itself", mark)
+        if not alias:
+            self._sizes[id(node)] = self._checked(node)
+        # What has been composed so far counts too: the values of a long list come before the list.
+        if max(self._sizes[id(node)], len(self._sizes)) > MAX_VALUES:
+            raise ComposerError(None, None, f"holds more than {MAX_VALUES:,} values; look at its YAML aliases", mark)
+        return node
+
+    def _checked(self, node: yaml.Node) -> int:
+        """How many values a node stands for."""
+        if isinstance(node, yaml.ScalarNode):
+            if any("\ud800" <= character <= "\udfff" for character in node.value):
+                raise ComposerError(None, None, "holds half of a character", node.start_mark)
+            return 1
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+        return 1 + sum(self._sizes[id(part)] for part in parts)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -40,7 +80,7 @@ class OptionLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        value = super().construct_yaml_int(node)
+        value = 2**63 if len(node.value) > MAX_DIGITS else super().construct_yaml_int(node)
         if abs(value) >= 2**63:  # no option is; Python does not even print the longest
             raise yaml.constructor.ConstructorError(None, None, "a whole number is too large", node.start_mark)
         return value
@@ -56,9 +96,9 @@ OptionLoader.add_implicit_resolver(
 
 def _load(text: str, source: str) -> Any:
     try:
-        return yaml.load(text, OptionLoader)
+        return _copied(yaml.load(text, OptionLoader))
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        mark = _mark(error)
         where = f"{source}, line {mark.line + 1}" if mark else source
         problem = (getattr(error, "problem", None) or str(error)).replace("\n", " ")
         if "could not determine a constructor for the tag" in problem:
@@ -70,6 +110,16 @@ def _load(text: str, source: str) -> Any:
         raise OptionError(source, f"not readable as YAML: {error}") from None
 
 
+def _mark(error: yaml.YAMLError) -> Any:
+    """Where the mistake is. Of what is not closed, and of a key without a colon, that is where it begins: the reader
+    only notices a line later, or at the end."""
+    mark, begin = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    context, problem = str(getattr(error, "context", "")), str(getattr(error, "problem", ""))
+    is_open = "scanning a simple key" in context or "scanning a quoted scalar" in context
+    is_open |= "parsing a flow" in context and problem.endswith(("got ':'", "got '<stream end>'"))
+    return begin if is_open and begin is not None else mark
+
+
 def read_option_file(path: str | Path) -> Options:
     """Read an option file.
 
@@ -77,28 +127,27 @@ def read_option_file(path: str | Path) -> Options:
         OptionError: The file is missing, unreadable, not YAML, or not a mapping; one line with the place.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise OptionError(str(path), f"cannot be read: {error.strerror or error}") from None
+    if len(data) > MAX_BYTES:
+        raise OptionError(str(path), f"has more than {MAX_BYTES:,} bytes: it is no option file")
+    try:
+        text = data.decode()
     except UnicodeDecodeError:
         raise OptionError(str(path), "is not a text file in UTF-8") from None
     options = _load(text, str(path))
     if not isinstance(options, dict):
         raise OptionError(str(path), f"must be a mapping of options, is {type(options).__name__}")
-    try:
-        return _copied(options, iter(range(MAX_VALUES)))
-    except RecursionError:
-        raise OptionError(str(path), "holds a YAML alias that refers to itself") from None
-    except StopIteration:
-        raise OptionError(str(path), f"holds more than {MAX_VALUES:,} values; look at its YAML aliases") from None
+    return options
 
 
-def _copied(value: Any, budget: Iterator[int]) -> Any:
+def _copied(value: Any) -> Any:
     """A copy in which blocks that YAML aliases share are separate: the host takes entries out of its blocks."""
-    next(budget)
     if isinstance(value, dict):
-        return {key: _copied(item, budget) for key, item in value.items()}
-    return [_copied(item, budget) for item in value] if isinstance(value, list) else value
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def apply_overrides(options: Options, entries: Sequence[str]) -> None:
@@ -237,13 +286,11 @@ def _require_blocks(options: Options, is_train: bool, problems: Problems) -> Non
         del options["network_g"]
         problems.error("network_g", "has no 'type'")
     for key, stand_in in (("name", "unnamed"), ("model_type", None)):
-        if not isinstance(options.get(key), str) or not options[key]:
-            problems.error(key, f"must be a name, is {shown(options.get(key))}")
+        try:
+            (known.path_part if key == "name" else known.name)(key, options.get(key))
+        except OptionError as error:
             options[key] = stand_in
-    name = options["name"]
-    if Path(name).name != name or name == ".." or not name.isprintable() or len(name) > 200:
-        problems.error("name", f"becomes a folder's name and cannot be {shown(options['name'])}")
-        options["name"] = "unnamed"
+            problems.error(error.path, error.problem)
     checks: tuple[tuple[str, Callable[[Any], int]], ...] = (
         ("manual_seed", _seed),
         ("scale", lambda value: whole_number("scale", value, 1, 64)),
@@ -270,6 +317,7 @@ def _type_blocks(options: Options, is_train: bool, problems: Problems) -> None:
     known.take_types("path.", options["path"], known.PATH, problems)
     if options.get("val"):
         known.take_types("val.", options["val"], known.VAL, problems)
+        complete_directions(options["val"], problems)
     for name, dataset in list(options["datasets"].items()):
         if not isinstance(dataset, dict):
             problems.error(f"datasets.{name}", f"must be a block of options, is {shown(dataset)}")

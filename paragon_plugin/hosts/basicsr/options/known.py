@@ -6,11 +6,13 @@ A kind is a function of (path, value) that returns the value as the host wants i
 import ast
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ....errors import OptionError, shown, whole_number
+from ....errors import OptionError, home_expanded, shown, whole_number
+from ....report.metrics import DIRECTIONS
 from .problems import Problems
 
 Kind = Callable[[str, Any], Any]
@@ -39,11 +41,45 @@ def block(path: str, value: Any) -> dict[str, Any]:
     return value
 
 
+def name(path: str, value: Any) -> str:
+    """Text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise OptionError(path, f"must be a name, is {shown(value)}")
+    return value
+
+
+MAX_PART = 200
+"""Bytes of a name that becomes part of a path. File systems take 255, and a date, an ending or an iteration follows."""
+
+
+def path_part(path: str, value: Any) -> str:
+    """A name that becomes part of a path: of one folder or file, inside the run's own folder."""
+    value = name(path, value)
+    try:
+        size = len(os.fsencode(value))
+    except UnicodeEncodeError:
+        raise OptionError(path, f"becomes part of a path, and no file here can be called {shown(value)}") from None
+    if size > MAX_PART:
+        raise OptionError(path, f"becomes part of a path and may have {MAX_PART} bytes, has {size}: {shown(value)}")
+    if Path(value).name != value or value == ".." or not value.isprintable():
+        raise OptionError(path, f"becomes part of a path and cannot be {shown(value)}")
+    return value
+
+
 def file_path(path: str, value: Any) -> str:
     """A path with `~` for the home folder."""
     if not isinstance(value, str) or "\0" in value:
         raise OptionError(path, f"must be a path, is {shown(value)}")
-    return str(Path(value).expanduser())
+    return home_expanded(path, value)
+
+
+def metrics(path: str, value: Any) -> dict[str, Any]:
+    """Metrics by name; the name becomes part of tags and of a picture's file name."""
+    for key, metric in block(path, value).items():
+        path_part(f"{path}.{key}", key)
+        if isinstance(metric, dict) and metric.get("better") is not None:
+            choice(*DIRECTIONS)(f"{path}.{key}.better", metric["better"])
+    return value
 
 
 def file_paths(path: str, value: Any) -> Any:
@@ -78,24 +114,38 @@ def choice(*values: str) -> Kind:
     return check
 
 
+def some_of(*values: str) -> Kind:
+    """A list of some of these words: what is drawn at random fails only once it is drawn."""
+
+    def check(path: str, value: Any) -> list[str]:
+        if not isinstance(value, list) or not value or any(item not in values for item in value):
+            raise OptionError(path, f"must be a list of some of {', '.join(values)}; is {shown(value)}")
+        return value
+
+    return check
+
+
 def numbers(
     count: int | None = None,
     *,
     low: float = -math.inf,
+    high: float = math.inf,
     rising: bool = False,
     some: bool = False,
     empty: bool = False,
 ) -> Kind:
-    """A list of finite numbers from `low` on: so many, in rising order, not all 0, perhaps none where so said."""
+    """A list of finite numbers from `low` to `high`: so many, rising, not all 0, perhaps none where so said."""
     rule = (
         "a list of" + (f" {count}" if count else "") + " numbers" + (f" of at least {low:g}" if low > -math.inf else "")
     )
+    rule += f" and at most {high:g}" if high < math.inf else ""
     rule += ", the smaller first" if rising else ", not all 0" if some else ""
 
     def check(path: str, value: Any) -> list[float]:
         items = value if isinstance(value, list) else []
         good = (bool(items) or (empty and value == [])) and all(
-            isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) and x >= low for x in items
+            isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) and low <= x <= high
+            for x in items
         )
         if (
             not good
@@ -115,17 +165,22 @@ def or_none(kind: Kind) -> Kind:
 
 
 PROBABILITY = number("from 0 to 1", 0, 1)
-POSITIVE_RANGE = numbers(2, low=0, rising=True)
+POSITIVE_RANGE = numbers(2, low=0, high=1e6, rising=True)
+SCALE_RANGE = numbers(2, low=0.01, high=64, rising=True)
+"""Of sizes: with 0 nothing is left of an image, and a kernel of width 0 has no values."""
 RATE = number("above 0", 0, 1e38, above_low=True)
+
+KERNELS = ("iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso")
+"""Blur kernels of Real-ESRGAN's degradations."""
 
 DEGRADATIONS: dict[str, Kind] = {
     **{f"resize_prob{n}": numbers(3, low=0, some=True) for n in ("", "2")},
-    **{f"resize_range{n}": POSITIVE_RANGE for n in ("", "2")},
+    **{f"resize_range{n}": SCALE_RANGE for n in ("", "2")},
     **{f"gaussian_noise_prob{n}": PROBABILITY for n in ("", "2")},
     **{f"noise_range{n}": POSITIVE_RANGE for n in ("", "2")},
     **{f"poisson_scale_range{n}": POSITIVE_RANGE for n in ("", "2")},
     **{f"gray_noise_prob{n}": PROBABILITY for n in ("", "2")},
-    **{f"jpeg_range{n}": POSITIVE_RANGE for n in ("", "2")},
+    **{f"jpeg_range{n}": numbers(2, low=1, high=100, rising=True) for n in ("", "2")},
     "second_blur_prob": PROBABILITY,
     "gt_size": whole(1),
 }
@@ -144,7 +199,8 @@ TOP: dict[str, Kind] = {
 }
 
 DATASET: dict[str, Kind] = {
-    **dict.fromkeys(("name", "type", "phase", "scale", "accum_iter"), anything),
+    "name": path_part,
+    **dict.fromkeys(("type", "phase", "scale", "accum_iter"), anything),
     **{key: or_none(file_paths) for key in ("dataroot_gt", "dataroot_lq", "dataroot_flow")},
     **{key: or_none(file_path) for key in ("meta_info", "meta_info_file")},
     "io_backend": block,
@@ -158,9 +214,9 @@ DATASET: dict[str, Kind] = {
     "max_unreadable": number("from 0 to 1: a share of the images", 0, 1),
     # Real-ESRGAN's blur kernels
     **{f"blur_kernel_size{n}": whole(1) for n in ("", "2")},
-    **{f"kernel_list{n}": anything for n in ("", "2")},
+    **{f"kernel_list{n}": some_of(*KERNELS) for n in ("", "2")},
     **{f"kernel_prob{n}": numbers(low=0, some=True) for n in ("", "2")},
-    **{f"blur_sigma{n}": POSITIVE_RANGE for n in ("", "2")},
+    **{f"blur_sigma{n}": SCALE_RANGE for n in ("", "2")},
     **{f"betag_range{n}": POSITIVE_RANGE for n in ("", "2")},
     **{f"betap_range{n}": POSITIVE_RANGE for n in ("", "2")},
     **{f"sinc_prob{n}": PROBABILITY for n in ("", "2")},
@@ -175,14 +231,12 @@ TRAIN_DATASET: dict[str, Kind] = {
 }
 
 _BLUR = ("blur_kernel_size", "kernel_list", "kernel_prob", "blur_sigma", "betag_range", "betap_range", "sinc_prob")
+_DEGRADATIONS = (*(f"{key}{n}" for n in ("", "2") for key in _BLUR), "final_sinc_prob", "use_hflip", "use_rot")
 NEEDED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("PairedImageDataset", "RealESRGANPairedDataset"), ("dataroot_gt", "dataroot_lq", "io_backend")),
     "SingleImageDataset": ("dataroot_lq", "io_backend"),
-    "RealESRGANDataset": (
-        *("dataroot_gt", "io_backend"),
-        *(f"{key}{n}" for n in ("", "2") for key in _BLUR),
-        *("final_sinc_prob", "use_hflip", "use_rot"),
-    ),
+    "RealESRGANDataset": ("dataroot_gt", "io_backend", *_DEGRADATIONS),
+    "HRDegradationDataset": ("dataroot_gt", *_DEGRADATIONS),
 }
 """Options that the host's datasets cannot do without, by type."""
 NEEDED_TO_TRAIN: dict[str, tuple[str, ...]] = dict.fromkeys(
@@ -219,8 +273,8 @@ VAL: dict[str, Kind] = {
     "val_freq": whole(1),
     "save_img": or_none(switch),
     "pbar": or_none(switch),
-    "suffix": or_none(text),
-    "metrics": or_none(block),
+    "suffix": or_none(path_part),
+    "metrics": or_none(metrics),
 }
 
 LOGGER: dict[str, Kind] = {

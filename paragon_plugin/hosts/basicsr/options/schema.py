@@ -5,34 +5,15 @@
 Everything else of an option file is the host's and left open.
 """
 
-import ast
-import inspect
 import json
-import textwrap
 from typing import Any
 
-import msgspec
-
-from ....scheduling.options import DynamicLossScheduling
-
-
-def field_docstrings(struct: type) -> dict[str, str]:
-    """The docstring under each field of a struct, on one line."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(struct))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
-    for field, text in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
-            found[field.target.id] = " ".join(str(ast.literal_eval(text.value)).split())
-    return found
+from ....scheduling.option_schema import block_schema
 
 
 def option_file_schema() -> dict[str, Any]:
     """The schema, as plain values."""
-    (block,), components = msgspec.json.schema_components([DynamicLossScheduling], ref_template="#/$defs/{name}")
-    definition = components[DynamicLossScheduling.__name__]
-    for name, text in field_docstrings(DynamicLossScheduling).items():
-        definition["properties"][name]["description"] = text
+    block, components = block_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Option file of BasicSR with paragon-plugin",

@@ -71,6 +71,11 @@ class RecipeLoss(nn.Module):
     def trains(self) -> bool:
         return any(term.weight != 0 for term in self.terms)
 
+    @property
+    def compares_with_truth(self) -> bool:
+        """Whether the output's distance from the ground truth is all that it looks at."""
+        return not (self.call.uses_discriminator or self.call.uses_ema)
+
     def active(self, iteration: int) -> bool:
         return iteration >= self.terms[0].start_iter
 

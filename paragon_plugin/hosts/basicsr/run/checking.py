@@ -19,6 +19,8 @@ from ....errors import OptionError
 from ....resilience.fault_tolerant_dataset import FaultTolerantDataset
 from ..checks.effective_schedule import effective_schedule
 from ..checks.host_refusals import host_refusals
+from ..checks.learning_rate import learning_rate_lines
+from ..checks.pretrained import check_all_pretrained
 from ..checks.registered import build_alone, scheduled_model_class
 from ..checks.rehearsal import check_batch_fits, rehearse
 from ..checks.rules import check_training_options
@@ -52,11 +54,15 @@ def check(args: argparse.Namespace, root_path: str) -> tuple[Problems, list[str]
         check_training_options(options, problems)
         recipe, missing = _recipe(options, problems)
         lines = _schedule(options, recipe, problems)
+        state: dict[str, Any] | None = None
+        with problems.collected():
+            state = load_resume_state(options)
+        check_all_pretrained(options, problems)
         if lines and missing:
             lines.insert(0, f"Without {', '.join(missing)}, whose weights are not here:")
         if not problems.errors:
             with problems.collected():
-                _try_run(_without(options, missing), problems)
+                _try_run(_without(options, missing), state, problems)
     return problems, lines
 
 
@@ -122,17 +128,14 @@ def _schedule(options: Options, recipe: list[Any], problems: Problems) -> list[s
         network = build_alone("network_g", options["network_g"])
     except OptionError:
         return []  # told of
-    return effective_schedule(options, recipe, network, problems)
+    return [*learning_rate_lines(options), *effective_schedule(options, recipe, network, problems)]
 
 
-def _try_run(options: Options, problems: Problems) -> None:
+def _try_run(options: Options, state: dict[str, Any] | None, problems: Problems) -> None:
     """Build what a run builds, and rehearse it."""
     from basicsr.data import build_dataset
     from basicsr.models import build_model
 
-    state: dict[str, Any] | None = None
-    with problems.collected():
-        state = load_resume_state(options)
     loaders: dict[str, Any] = {}
     for key, block in options["datasets"].items():
         with problems.collected(), host_refusals(f"datasets.{key}"):

@@ -2,9 +2,11 @@
 
 import atexit
 import functools
+import hashlib
 import logging
 import math
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ import torch
 
 from ....resilience.fault_tolerant_dataset import MAX_UNREADABLE, FaultTolerantDataset, UnreadableImages
 from ....resilience.placed_samples import PlacedSampler, PlacedSamples
+from ..checks.host_refusals import host_refusals
 from ..options.file import Options
 
 
@@ -31,6 +34,11 @@ class TrainingData:
     def batch_size(self) -> int:
         """Samples of a step, over all ranks."""
         return self.loader.batch_size * self.options["world_size"]
+
+    def fingerprint(self) -> dict[str, str]:
+        """What the sets hold, as text by option path: equal where two ranks read the same."""
+        sets = [("datasets.train", self.loader.dataset), *((v.dataset.path, v.dataset) for v in self.val_loaders)]
+        return {path: _fingerprint(dataset) for path, dataset in sets}
 
     def batches(self, epoch: int, place: int) -> Iterator[dict[str, Any]]:
         """The batches of an epoch from a place on; empty where no whole batch is left."""
@@ -59,7 +67,8 @@ def build_data(options: Options, seed: int) -> TrainingData:
 
     _end_workers_at_exit()
     block, world_size, rank = dict(options["datasets"]["train"]), options["world_size"], options["rank"]
-    images = FaultTolerantDataset(_in_order(build_dataset(block)), "datasets.train")
+    with host_refusals("datasets.train"):
+        images = FaultTolerantDataset(_in_order(build_dataset(block)), "datasets.train")
     sampler = PlacedSampler(
         EnlargedSampler(images, world_size, rank, block.get("dataset_enlarge_ratio", 1)), world_size, rank
     )
@@ -70,11 +79,12 @@ def build_data(options: Options, seed: int) -> TrainingData:
     loader = build_dataloader(PlacedSamples(images, seed), block, sampler=sampler, **arguments)
     loader.generator = torch.Generator()  # starting an epoch must not draw from the generator that training uses
     loader.worker_init_fn = _leave_signals_to_the_main_process
-    val_loaders = [
-        build_dataloader(FaultTolerantDataset(build_dataset(val), f"datasets.{key}", replace=False), val, **arguments)
-        for key, val in options["datasets"].items()
-        if val["phase"] == "val"
-    ]
+    val_loaders: list[Any] = []
+    for key, val in options["datasets"].items():
+        if val["phase"] == "val":
+            with host_refusals(f"datasets.{key}"):
+                dataset = FaultTolerantDataset(build_dataset(val), f"datasets.{key}", replace=False)
+                val_loaders.append(build_dataloader(dataset, val, **arguments))
     total, steps = int(options["train"]["total_iter"]), max(len(loader), 1)
     logging.getLogger("basicsr").info(
         f"Training on {len(images)} images, {len(sampler)} samples and {len(loader)} steps an epoch; "
@@ -88,6 +98,22 @@ def build_data(options: Options, seed: int) -> TrainingData:
         val_loaders,
         UnreadableImages("datasets.train", len(images), block.get("max_unreadable", MAX_UNREADABLE)),
     )
+
+
+SAMPLE = 1000
+"""Files of a set whose sizes are compared among ranks, evenly spread."""
+
+
+def _fingerprint(dataset: Any) -> str:
+    """Number of images, and a digest of the names of all files and the sizes of some."""
+    digest, count = hashlib.sha256(), len(dataset)
+    for index in range(count):
+        for file in dataset.files(index):
+            digest.update(os.fsencode(os.path.basename(file)) + b"\0")
+    for index in sorted({i * count // SAMPLE for i in range(SAMPLE)}) if count else []:
+        for file in dataset.files(index):
+            digest.update(str(os.path.getsize(file) if os.path.exists(file) else None).encode())
+    return f"{count:,} images (digest {digest.hexdigest()[:12]})"
 
 
 def _in_order(dataset: Any) -> Any:

@@ -92,12 +92,31 @@ def record_validation(run: Run) -> None:
     """The metrics of a validation that has just been made, and the images that it saved."""
     if run.record is None:
         return
+    files: dict[str, Path] = {}
     for dataset, metrics in run.metrics.items():
         run.record.validation(run.iteration, dataset, metrics)
-    # The host's places: visualization/IMAGE/IMAGE_ITERATION.png
-    saved = Path(run.options["path"]["visualization"]).glob(f"*/*_{run.iteration}.png")
-    files = {file.parent.name: file for file in saved if file.stem == f"{file.parent.name}_{run.iteration}"}
+        # visualization/SET/IMAGE/IMAGE_ITERATION.png
+        for file in (Path(run.options["path"]["visualization"]) / dataset).glob(f"*/*_{run.iteration}.png"):
+            if file.stem == f"{file.parent.name}_{run.iteration}":
+                files[f"{dataset}/{file.parent.name}"] = file
     run.record.images(run.iteration, dict(sorted(files.items())))
+
+
+def record_validation_before(run: Run) -> None:
+    """The metrics of the network that the run begins with, at iteration 0."""
+    if run.record is not None:
+        for dataset, metrics in run.before.items():
+            run.record.validation(0, dataset, metrics)
+
+
+def recorded_before(run: Run) -> dict[str, dict[str, float]]:
+    """What `record_validation_before` wrote when the run began; empty where it did not."""
+    lines = read_lines(run.folder) if run.first_rank else []
+    return {
+        line["set"]: dict(line["metrics"])
+        for line in lines
+        if line.get("kind") == "validation" and line.get("iteration") == 0
+    }
 
 
 def record_failure(run: Run, error: BaseException) -> None:

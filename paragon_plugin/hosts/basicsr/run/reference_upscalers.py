@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
 from basicsr.utils.matlab_functions import imresize
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ....ops.magic_kernel import SCALES, magic_kernel_sharp_2021_upsample
+from ....report.metrics import finite_mean
+from ..options.metrics import measured
 
 
 def bicubic(lq: Tensor, scale: int) -> Tensor:
@@ -35,19 +36,18 @@ def reference_metrics(
         scale: Upscaling factor; without one that both upscalers have (1 or more, supported) the result is empty.
 
     Returns:
-        {upscaler: {metric: mean}}; images are rounded to 8 bits as the host does for the network's.
+        {upscaler: {metric: mean over the images where it is finite}}; images are rounded to 8 bits as the host does
+        for the network's.
     """
     if scale not in SCALES or scale == 1 or not metrics:
         return {}
-    totals = {name: dict.fromkeys(metrics, 0.0) for name in UPSCALERS}
-    count = 0
+    values: dict[str, dict[str, list[float]]] = {name: {metric: [] for metric in metrics} for name in UPSCALERS}
     for item in loader:
         if "gt" not in item:
             return {}
-        count += 1
         gt = tensor2img([item["gt"]])
         for name, upscale in UPSCALERS.items():
             image = tensor2img([upscale(item["lq"], scale)])
             for metric, options in metrics.items():
-                totals[name][metric] += calculate_metric({"img": image, "img2": gt}, dict(options))
-    return {name: {metric: total / count for metric, total in sums.items()} for name, sums in totals.items()}
+                values[name][metric].append(measured({"img": image, "img2": gt}, options))
+    return {name: {metric: finite_mean(found) for metric, found in own.items()} for name, own in values.items()}

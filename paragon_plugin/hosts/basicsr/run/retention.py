@@ -4,7 +4,9 @@ import logging
 import re
 from pathlib import Path
 
+from ....resilience.checkpoints import CheckpointError, peek
 from ..options.file import Options
+from .resume import trouble_of
 
 _NUMBERED = re.compile(r"(?:net_\w+_)?(\d+)\.(?:pth|state)")
 _LEFTOVER = re.compile(r"\.(?:net_\w+|\d+)\.(?:pth|state)\.\d+\.tmp")
@@ -14,7 +16,8 @@ def rotate(options: Options, iteration: int) -> None:
     """Delete the numbered checkpoints before the last `keep_last` ones, counted from the one just written.
 
     What a resume needs is never deleted: that is the one just written, or one after it, which is no older one's to
-    judge. States go before networks, so that a kill in between leaves no state without its networks.
+    judge, and the last healthy one where all that stay were saved in trouble. States go before networks, so that a
+    kill in between leaves no state without its networks.
     `net_g_best.pth` and `net_g_latest.pth` have no number.
     """
     number = options["logger"].get("keep_last")
@@ -23,10 +26,18 @@ def rotate(options: Options, iteration: int) -> None:
     states, models = Path(options["path"]["training_states"]), Path(options["path"]["models"])
     written = sorted(found for path in states.glob("*.state") if (found := _iteration(path)) <= iteration)
     oldest = written[-number:][0] if written else iteration
+    healthy = next((found for found in reversed(written) if _is_healthy(states / f"{found}.state")), None)
     for folder in (states, models):
         for path in folder.iterdir():
-            if 0 <= _iteration(path) < oldest:
+            if 0 <= (found := _iteration(path)) < oldest and found != healthy:
                 path.unlink(missing_ok=True)
+
+
+def _is_healthy(path: Path) -> bool:
+    try:
+        return not trouble_of(peek(path))
+    except CheckpointError:
+        return False
 
 
 def set_aside_newer(options: Options, iteration: int) -> None:

@@ -4,7 +4,6 @@ The host logs through the logger `basicsr`; so do we. Lines from before the run'
 does: input that is refused leaves its one line of error and nothing else.
 """
 
-import contextlib
 import logging
 import logging.handlers
 import sys
@@ -25,6 +24,7 @@ class RunLog:
     """
 
     def __init__(self, *, live: bool, main_process: bool = True):
+        self.live = live
         self.logger = logging.getLogger(LOGGER)
         self.logger.handlers.clear()
         self.logger.propagate = False
@@ -42,7 +42,7 @@ class RunLog:
         handlers: list[logging.Handler] = [self._console]
         if path is not None:
             # Its name has the second: a run resumed within the same one goes on in it.
-            file = logging.FileHandler(path, "a", encoding="utf-8")
+            file = logging.FileHandler(path, "a", encoding="utf-8", errors="backslashreplace")
             file.setFormatter(_FORMAT)
             handlers.append(file)
         self.logger.removeHandler(self._early)
@@ -59,9 +59,7 @@ class _Console(logging.Handler):
         text = record.getMessage()
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
-        # A reader that went away (`paragon train ... | head`) must not end the training; the log file has it all.
-        with contextlib.suppress(BrokenPipeError):
-            tqdm.write(text, file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
+        tqdm.write(text, file=sys.stderr if record.levelno >= logging.WARNING else sys.stdout)
 
 
 class _ForPeople(logging.Filter):

@@ -10,13 +10,17 @@ from typing import Any
 from ....errors import OptionError
 from ....report.results import ValidationResult
 from ....resilience.fault_tolerant_dataset import FaultTolerantDataset
+from ....resilience.model_state import model_state_kept
+from ....resilience.random_state import random_state_kept
 from ....resilience.ranks import is_first_rank
 from ..checks.host_refusals import host_refusals
+from ..checks.pretrained import check_all_pretrained
 from ..checks.registered import check_known, check_network
-from ..checks.rehearsal import check_pair, check_references, first_item
-from ..checks.rules import check_folders, check_metrics, check_pretrained
+from ..checks.rehearsal import rehearse_validation
+from ..checks.rules import check_folders, check_metrics, check_set_names
 from ..options.file import Options, load_options
 from ..options.problems import FirstProblem
+from .folders import make_folders, owned
 from .reference_upscalers import reference_metrics
 from .run_log import RunLog
 
@@ -38,7 +42,7 @@ def test(args: argparse.Namespace, root_path: str) -> tuple[Options, list[Valida
     """
     from basicsr.data import build_dataloader, build_dataset
     from basicsr.models import build_model
-    from basicsr.utils import get_env_info, get_time_str, make_exp_dirs
+    from basicsr.utils import get_env_info, get_time_str
     from basicsr.utils.options import dict2str
 
     log = RunLog(live=False, main_process=is_first_rank(args.launcher))
@@ -54,19 +58,20 @@ def test(args: argparse.Namespace, root_path: str) -> tuple[Options, list[Valida
             loader = build_dataloader(
                 dataset, block, num_gpu=options["num_gpu"], dist=options["dist"], seed=options["manual_seed"]
             )
-        item = first_item(path, dataset)
-        check_pair(path, item, options.get("scale"))
-        check_references(path, item, options["val"]["metrics"])
         loaders.append(loader)
     with host_refusals(f"model_type {options['model_type']}"):
         model = build_model(options)
-    try:
-        make_exp_dirs(options)
-    except OSError as error:
-        raise OptionError(str(error.filename), f"cannot be written: {error.strerror}") from error
-    first = options["rank"] == 0  # the only one that makes folders
-    log.open(Path(options["path"]["log"]) / f"test_{options['name']}_{get_time_str()}.log" if first else None)
-    return options, [_test_on(loader, model, options) for loader in loaders]
+    for key, loader in zip(sorted(options["datasets"]), loaders, strict=True):
+        with random_state_kept(), model_state_kept(model):
+            rehearse_validation(f"datasets.{key}", loader.dataset, model, options)
+    with owned(options):
+        try:
+            make_folders(options)
+        except OSError as error:
+            raise OptionError(str(error.filename), f"cannot be written: {error.strerror}") from error
+        first = options["rank"] == 0  # the only one that makes folders
+        log.open(Path(options["path"]["log"]) / f"test_{options['name']}_{get_time_str()}.log" if first else None)
+        return options, [_test_on(loader, model, options) for loader in loaders]
 
 
 def _test_on(loader: Any, model: Any, options: Options) -> ValidationResult:
@@ -89,7 +94,7 @@ def _check(options: Options) -> None:
     weights = options["path"].get("pretrain_network_g")
     if weights is None:
         raise OptionError("path.pretrain_network_g", "is missing; it names the checkpoint to test")
-    check_pretrained("path.pretrain_network_g", Path(weights), options["path"].get("param_key_g", "params"))
+    check_all_pretrained(options, FirstProblem())
     if not options["datasets"]:
         raise OptionError("datasets", "is empty; it holds what to test on, such as 'test_1: ...'")
     for key, dataset in options["datasets"].items():
@@ -97,9 +102,10 @@ def _check(options: Options) -> None:
         if dataset["phase"] not in ("test", "val"):
             raise OptionError(path, "must be called test, test_<something>, val or val_<something>")
         check_known(f"{path}.type", dataset.get("type"), DATASET_REGISTRY)
-        if not isinstance(dataset.get("name"), str):
-            raise OptionError(f"{path}.name", f"must be a name, is {dataset.get('name')!r}")
+        if "name" not in dataset:
+            raise OptionError(f"{path}.name", "is missing")
         check_folders(path, dataset)
+    check_set_names(options, FirstProblem())
     options["val"] = val = {"save_img": False, "suffix": None, **(options.get("val") or {})}
     val["metrics"] = val.get("metrics") or {}
     check_metrics(val["metrics"], FirstProblem())

@@ -15,14 +15,25 @@ from ....errors import OptionError, RunError
 from ....report.progress import ProgressLine
 from ....report.results import TrainingResult
 from ....resilience.atomic_file import atomic_file
-from ....resilience.stopping import Stop
+from ....resilience.deaths import death_behind
+from ....resilience.ranks import distributed
+from ....resilience.stopping import Stop, let_last_words_be_said
 from ....scheduling import NonFiniteLossError
 from ..options.file import Options
-from .preparation import Run, prepare
-from .record_keeping import record_failure, record_scalars, record_validation, start_record, stop_recording
-from .resume import numbered_states
+from .folders import make_folders, owned
+from .preparation import Run, checked_options, prepare
+from .record_keeping import (
+    record_failure,
+    record_scalars,
+    record_validation,
+    record_validation_before,
+    recorded_before,
+    start_record,
+    stop_recording,
+)
+from .resume import where_to_go_on
 from .retention import remove_leftovers, rotate, set_aside_newer
-from .validation import final_results, validate
+from .validation import final_results, validate, validate_before_training
 
 
 def train(args: argparse.Namespace, root_path: str) -> TrainingResult:
@@ -37,15 +48,18 @@ def train(args: argparse.Namespace, root_path: str) -> TrainingResult:
         NonFiniteLossError: A loss stayed NaN or infinite.
         RunError: The run cannot go on: a checkpoint cannot be written, the disk is full.
     """
-    run = prepare(args, root_path)
-    return run if isinstance(run, TrainingResult) else carry_out(run, args)
+    options, log = checked_options(args, root_path)
+    with owned(options):  # before a state is chosen, and before an older folder of the name is moved aside
+        with _naming_deaths(options):
+            run = prepare(options, log)
+        return run if isinstance(run, TrainingResult) else carry_out(run, args)
 
 
 def carry_out(run: Run, args: argparse.Namespace) -> TrainingResult:
     """Train a prepared run to its end, or to the signal that stops it; raises what `train` does."""
     try:
         tb_logger = _open_folders(run, args)
-        with _refusing_a_full_disk(run):
+        with _refusing_a_full_disk(run), _naming_deaths(run.options):
             return _loop(run, tb_logger)
     except BaseException as error:
         record_failure(run, error)
@@ -57,13 +71,16 @@ def carry_out(run: Run, args: argparse.Namespace) -> TrainingResult:
 def _open_folders(run: Run, args: argparse.Namespace) -> Any:
     """Make the run's folders, its log file and its TensorBoard writer; returns the writer or None."""
     from basicsr.train import init_tb_loggers
-    from basicsr.utils import get_time_str, make_exp_dirs, mkdir_and_rename
+    from basicsr.utils import get_time_str, mkdir_and_rename
 
     options, first = run.options, run.first_rank
     try:
         text = Path(args.opt).read_text(encoding="utf-8")  # now: it may stand in the folder that is moved aside
-        if run.resume_state is None:
-            make_exp_dirs(options)
+        if run.resume_state is not None:  # it may be another run's
+            for key in ("experiments_root", "models", "training_states", "visualization"):
+                Path(options["path"][key]).mkdir(parents=True, exist_ok=True)
+        else:
+            make_folders(options)
             if options["logger"].get("use_tb_logger") and "debug" not in options["name"] and first:
                 mkdir_and_rename(str(Path(options["root_path"]) / "tb_logger" / options["name"]))
         if first:
@@ -95,8 +112,13 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
     started = time.monotonic()
 
     with Stop() as stop:
-        progress = ProgressLine(total, run.iteration, show=run.live)
-        stopping = bool(run.resume_state) and run.due("val", "val_freq") and _validate(run, stop, tb_logger)
+        progress = ProgressLine(total, run.iteration, show=run.log.live)
+        if run.resume_state:
+            run.before = recorded_before(run)
+            stopping = run.due("val", "val_freq") and _validate(run, stop, tb_logger)
+        else:
+            stopping = False
+            _validate_before_training(run, stop, tb_logger)
         while run.iteration < total and not stopping:
             for batch in run.data.batches(run.epoch, run.place):
                 data_timer.record()
@@ -140,7 +162,7 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
             run.record.end(run.iteration, "stopped" if stopping else "finished")
     return run.result(
         seconds=time.monotonic() - started,
-        validation=[] if stopping else final_results(options, run.data.val_loaders, run.metrics),
+        validation=[] if stopping else final_results(options, run.data.val_loaders, run.metrics, run.before),
         schedule=run.scheduled.schedule_summary() if run.scheduled is not None else [],
         stopped_by=stop.signal if stopping else None,
     )
@@ -171,6 +193,10 @@ def _save(run: Run) -> None:
     logging.getLogger("basicsr").info(f"Checkpoint of iteration {run.iteration:,} saved.")
     if run.first_rank:
         rotate(run.options, run.iteration)
+    trouble = run.scheduled.trouble() if run.scheduled is not None else ""
+    if trouble:
+        where = where_to_go_on(run.options) if run.first_rank else ""
+        logging.getLogger("basicsr").warning(f"Iteration {run.iteration:,}: the run is in trouble, {trouble}. {where}")
 
 
 @contextlib.contextmanager
@@ -193,17 +219,28 @@ def _refusing_a_full_disk(run: Run) -> Iterator[None]:
         raise _cannot_write(run, error) from error
 
 
+@contextlib.contextmanager
+def _naming_deaths(options: Options) -> Iterator[None]:
+    """A process that the run depends on is gone: one line says which, and where to go on."""
+    try:
+        yield
+    except RuntimeError as error:
+        died = death_behind(error)
+        if died is None:
+            raise
+        if distributed():
+            let_last_words_be_said()
+        message = f"{died}. {where_to_go_on(options)}"
+        logging.getLogger("basicsr").info(message, extra={"file_only": True})
+        raise RunError(message) from error
+
+
 def _cannot_write(run: Run, error: OSError) -> RunError:
     where = f"{error.filename}: " if error.filename else ""
     message = f"{where}{error.strerror or str(error).rstrip('.')}; stopped at iteration {run.iteration:,}."
-    message += f" {_last_checkpoint(run.options)}"
+    message += f" {where_to_go_on(run.options)}"
     logging.getLogger("basicsr").info(message, extra={"file_only": True})
     return RunError(message)
-
-
-def _last_checkpoint(options: Options) -> str:
-    states = numbered_states(options)
-    return f"The last checkpoint is {states[0][1]}; --auto_resume goes on from it." if states else "No checkpoint yet."
 
 
 def _validate(run: Run, stop: Stop, tb_logger: Any) -> bool:
@@ -219,12 +256,23 @@ def _validate(run: Run, stop: Stop, tb_logger: Any) -> bool:
     return stop.agreed()
 
 
+def _validate_before_training(run: Run, stop: Stop, tb_logger: Any) -> None:
+    """The same of the network that the run begins with. A signal ends it, and the run after its first step."""
+
+    def work() -> None:
+        run.before = validate_before_training(run.options, run.model, run.data.val_loaders, tb_logger)
+        record_validation_before(run)
+
+    stop.unless_asked(work)
+    stop.agreed()  # ranks wait here for the first one, which validates alone
+
+
 def _optimize(model: Any, iteration: int, options: Options) -> None:
     """One step; losses that stay NaN end the run with the place it can go on from."""
     try:
         model.optimize_parameters(iteration)
     except NonFiniteLossError as error:
-        stopped = NonFiniteLossError(error.names, error.steps, _last_checkpoint(options))
+        stopped = NonFiniteLossError(error.names, error.steps, where_to_go_on(options))
         logging.getLogger("basicsr").error(f"Stopped at iteration {iteration:,}: {stopped}")
         raise stopped from error
 

@@ -13,12 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from basicsr.utils import imwrite, tensor2img
+from basicsr.utils import tensor2img
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from ....report.references import FILE_NAME, FOLDER, CropPlace, SetRecord, read_records, write_records
 from .reference_upscalers import bicubic, reference_metrics
+from .validation_pass import write_image
 
 CROPS = 4
 CROP_SIDE = 128
@@ -65,6 +66,7 @@ def _plain(value: Any) -> Any:
 
 def _write_crops(folder: Path, dataset: Any, scale: int) -> Iterator[CropPlace]:
     """Crops of up to `CROPS` images, spread over the set, each where bicubic is furthest from the original."""
+    labels: Mapping[str, str] = getattr(dataset, "labels", {})
     for index in np.unique(np.linspace(0, len(dataset) - 1, CROPS).round().astype(int)):
         item = dataset[int(index)]
         if "gt" not in item:
@@ -73,12 +75,12 @@ def _write_crops(folder: Path, dataset: Any, scale: int) -> Iterator[CropPlace]:
         enlarged = _image(bicubic(item["lq"][None], scale))
         if enlarged.shape != hr.shape or hr.ndim != 3:
             continue
-        image = Path(item["lq_path"]).stem
+        image = labels.get(item["lq_path"], Path(item["lq_path"]).stem)
         top, left, side = hardest_place(np.abs(enlarged.astype(np.float32) - hr).mean(2), scale)
         inside = np.s_[top : top + side, left : left + side]
         small = np.s_[top // scale : (top + side) // scale, left // scale : (left + side) // scale]
         for what, picture in {"lr": lr[small], "bicubic": enlarged[inside], "hr": hr[inside]}.items():
-            imwrite(picture, str(folder / f"{image}_{what}.png"))
+            write_image(picture, folder / f"{image}_{what}.png")
         yield CropPlace(image, top, left, side)
 
 

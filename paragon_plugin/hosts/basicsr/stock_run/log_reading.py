@@ -23,6 +23,12 @@ _STOPPED = re.compile(r"^Stopped at iteration ([\d,]+) with a checkpoint")
 _RECIPE = re.compile(r"(\S+) \((\w+), weight ([-+\d.e]+)\)")
 _NETWORK = re.compile(r"^Network: (\w+).*, with parameters: ([\d,]+)")
 
+MAX_BYTES = 1 << 28
+"""So much of a log is read."""
+
+LARGEST = 2**53
+"""No run has more iterations."""
+
 
 @dataclass
 class TrainingLog:
@@ -51,20 +57,27 @@ class TrainingLog:
     """Metrics whose last point stands at a guessed iteration."""
     ended: bool = False
     """The stock pipeline said that training has ended."""
+    unread: int = 0
+    """Entries that could not be understood."""
 
 
 def read_training_log(path: Path) -> TrainingLog:
     """Read a `train_NAME_TIME.log` of BasicSR's format; what it does not know it passes over."""
-    text = path.read_text("utf-8", errors="replace")
-    text = text[: text.rfind("\n") + 1]
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES)
+    text = data[: data.rfind(b"\n") + 1].decode(errors="replace").replace("\r\n", "\n")
     log = TrainingLog()
     heads = list(_ENTRY.finditer(text))
     for head, following in zip(heads, [*heads[1:], None], strict=False):  # a file without entries: None alone
         body = text[head.end() : following.start() if following else len(text)].rstrip("\n")
-        when = datetime.strptime(head[1], "%Y-%m-%d %H:%M:%S")
+        try:
+            when = datetime.strptime(head[1], "%Y-%m-%d %H:%M:%S")
+            _take(log, body, head[2], when)
+        except (ValueError, OverflowError, IndexError):
+            log.unread += 1  # a date of no calendar, a number without digits
+            continue
         log.began = log.began or when
         log.last = when
-        _take(log, body, head[2], when)
     return log
 
 
@@ -126,12 +139,13 @@ def _stock_validation_iteration(log: TrainingLog, tags: list[str]) -> int:
     """BasicSR's own line names no iteration: it is the next multiple of `val_freq`, or the end of the run."""
     frequency = log.options.get("val.val_freq", "")
     total = log.options.get("train.total_iter", "")
-    if not frequency.isdigit() or int(frequency) == 0:
+    every = whole_or_none(frequency)
+    if not every:
         return log.iteration
     known = [log.series[tag][-1][0] for tag in tags if log.series.get(tag)]
     first = max([log.iteration, *(iteration + 1 for iteration in known)])
-    result = -(-first // int(frequency)) * int(frequency)
-    return min(result, int(total)) if total.isdigit() else result
+    result = -(-first // every) * every
+    return min(result, whole_or_none(total) or result)
 
 
 def _add(log: TrainingLog, tag: str, iteration: int, text: str) -> None:
@@ -146,7 +160,15 @@ def _add(log: TrainingLog, tag: str, iteration: int, text: str) -> None:
 
 
 def _whole(text: str) -> int:
-    return int(text.replace(",", ""))
+    value = int(text.replace(",", ""))
+    if value > LARGEST:
+        raise ValueError(f"{text} is no iteration")
+    return value
+
+
+def whole_or_none(text: str) -> int | None:
+    """The number of iterations that a text says; None where it says none."""
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None
 
 
 def _options(body: str) -> dict[str, str]:

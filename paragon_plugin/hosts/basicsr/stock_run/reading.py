@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ....errors import OptionError
+from ....report.forgiving import part
 from ....report.logged_decisions import read_decisions
 from ....report.recorded_run import recorded_parameters, recorded_recipe, recorded_scheduling
 from ....report.references import FILE_NAME as RECORD
@@ -21,7 +22,7 @@ from ....scheduling.options import DynamicLossScheduling, parse_dynamic_loss_sch
 from ....scheduling.run_record import read_head
 from ..options.scheduling_block import BLOCK
 from .event_files import read_scalars
-from .log_reading import TrainingLog, read_training_log
+from .log_reading import TrainingLog, read_training_log, whole_or_none
 
 QUIET_SECONDS = 120
 QUIET_STEPS = 5
@@ -34,19 +35,19 @@ def read_stock_run(folder: Path, now: float | None = None) -> RunHistory:
         folder: `experiments/NAME`; TensorBoard's files are expected in `tb_logger/NAME` beside `experiments`.
         now: Seconds since the epoch by which to tell a running from a silent run. Default: the present.
     """
-    folder = folder.resolve()
+    folder, left_out = folder.resolve(), list[str]()
     head = read_head(folder) or {}
     files = sorted(folder.glob("train_*.log"), key=lambda file: file.name[-19:])  # names end in date and time
-    logs = [log for log in map(read_training_log, files) if log.began]  # one without entries tells nothing
+    logs = [log for log in (_log(file, left_out) for file in files) if log.began]  # one without entries tells nothing
     newest = logs[-1] if logs else TrainingLog()
-    series = _series(logs, read_scalars(event_folder(folder)))
+    series = _series(logs, read_scalars(event_folder(folder), left_out))
     reached = max((points[-1][0] for points in series.values() if points), default=0)
-    decisions = read_decisions(folder)
+    decisions = read_decisions(folder, left_out)
     iteration = max(newest.iteration, reached, decisions[-1].iteration if decisions else 0)
-    total = newest.options.get("train.total_iter", "")
-    state = _state(folder, files, newest, iteration, int(total) if total.isdigit() else None, now or time.time())
-    if state == "finished" and total.isdigit():
-        iteration = max(iteration, int(total))
+    total = whole_or_none(newest.options.get("train.total_iter", ""))
+    state = _state(folder, files, newest, iteration, total, now or time.time())
+    if state == "finished" and total is not None:
+        iteration = max(iteration, total)
     named = [log for log in logs if log.network]
     recipe = recorded_recipe(head) or next((log.recipe for log in reversed(logs) if log.recipe), {})
     return RunHistory(
@@ -54,7 +55,7 @@ def read_stock_run(folder: Path, now: float | None = None) -> RunHistory:
         folder=folder,
         state=state,
         iteration=iteration,
-        total=int(total) if total.isdigit() else None,
+        total=total,
         seconds=sum((log.last - log.began).total_seconds() for log in logs if log.last and log.began) or None,
         eta=newest.eta,
         options=newest.options,
@@ -68,9 +69,17 @@ def read_stock_run(folder: Path, now: float | None = None) -> RunHistory:
         warnings=list(dict.fromkeys(text for log in logs for text in log.warnings)),
         resumed_from=[log.resumed_from for log in logs if log.resumed_from is not None],
         failure="",
-        references=read_records(folder / FOLDER / RECORD),
-        images=_images(folder / "visualization"),
+        references=read_records(folder / FOLDER / RECORD, left_out),
+        images=part("the saved images", lambda: _images(folder / "visualization"), {}, left_out),
+        left_out=left_out,
     )
+
+
+def _log(file: Path, left_out: list[str]) -> TrainingLog:
+    log = part(file.name, lambda: read_training_log(file), TrainingLog(), left_out)
+    if log.unread:
+        left_out.append(f"{file.name}: {log.unread} entries cannot be read")
+    return log
 
 
 def stock_traces(folder: Path) -> bool:
@@ -92,13 +101,13 @@ def _scheduling(options: Mapping[str, str], recipe: Mapping[str, Any]) -> Dynami
             *outer, key = path[len(BLOCK) + 1 :].split(".")
             try:
                 value = yaml.safe_load(text)
-            except yaml.YAMLError:
+            except (yaml.YAMLError, ValueError, RecursionError, TypeError):
                 continue
             if value not in (None, "None"):
                 (block.setdefault(outer[0], {}) if outer else block)[key] = value
     try:
         return parse_dynamic_loss_scheduling(block) if block else _told_of(recipe)
-    except OptionError:
+    except (OptionError, AttributeError, TypeError):
         return _told_of(recipe)
 
 
@@ -124,9 +133,10 @@ def _series(logs: list[TrainingLog], scalars: dict[str, Points]) -> dict[str, Po
 
 def _images(folder: Path) -> dict[str, dict[int, Path]]:
     found: dict[str, dict[int, Path]] = {}
-    for file in sorted(folder.glob("*/*.png")):
-        if match := re.fullmatch(re.escape(file.parent.name) + r"_(\d+)", file.stem):
-            found.setdefault(file.parent.name, {})[int(match[1])] = file
+    # visualization/IMAGE/IMAGE_ITERATION.png is the host's place; visualization/SET/IMAGE/... is ours
+    for file in sorted([*folder.glob("*/*.png"), *folder.glob("*/*/*.png")]):
+        if match := re.fullmatch(re.escape(file.parent.name) + r"_([0-9]{1,12})", file.stem):
+            found.setdefault(file.parent.relative_to(folder).as_posix(), {})[int(match[1])] = file
     return {image: dict(sorted(files.items())) for image, files in found.items()}
 
 

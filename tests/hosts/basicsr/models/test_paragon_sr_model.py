@@ -171,6 +171,16 @@ def test_checkpoints_load_in_the_host(short_options: Callable[..., Path], tmp_pa
     assert all(torch.equal(v, model.net_g_ema.state_dict()[k]) for k, v in weights(other).items())
 
 
+def test_a_size_of_version_0_1_is_refused_by_its_version(short_options: Callable[..., Path], tmp_path: Path) -> None:
+    from paragon_plugin.errors import OptionError
+
+    model = build(options_of(short_options(), tmp_path))
+    file = tmp_path / "old.pth"
+    torch.save({"params": {"body.0.blocks.0.context.row.gamma": torch.zeros(2)}}, file)
+    with pytest.raises(OptionError, match=r"old\.pth: .* version 0\.1"):
+        model.load_network(model.net_g, str(file), False, "params")
+
+
 def test_a_step_reads_the_device_once(
     short_options: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,8 +83,56 @@ def test_a_lost_rank_ends_the_job_with_an_error(short_options: Callable[..., Pat
     job.wait_for("Checkpoint of iteration 10 saved")
     os.kill(job.rank(1), signal.SIGKILL)
     assert job.process.wait(60) != 0
+    said = job.output.read_text()
+    assert re.search(r"^paragon train: rank 0 has lost another process of this run.*--auto_resume goes on", said, re.M)
+    assert "Traceback" not in said.partition("torch/distributed/elastic")[0]  # torchrun's own comes after that
     states = (tmp_path / "experiments/short/training_states").glob("*.state")
     assert all(int(path.stem) % 5 == 0 for path in states)  # none was written for the occasion
+
+
+TWO_FILES = """
+import os, sys
+from paragon_plugin.cli.main import main
+sys.exit(main(["train", "-opt", sys.argv[1 + int(os.environ["RANK"])], "--launcher", "pytorch"]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["an option", "the data"])
+def test_ranks_that_read_other_things_do_not_begin(
+    short_options: Callable[..., Path], tmp_path: Path, what: str
+) -> None:
+    import cv2
+    import numpy as np
+    from training_parts import paired_folders
+
+    script = tmp_path / "two_files.py"
+    script.write_text(TWO_FILES)
+    files = []
+    for rank in range(2):
+        root = tmp_path / (f"data{rank}" if what == "the data" else "data")
+        for number in range(4 + rank):
+            for folder, side in (("HR", 64), ("LR", 32)):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(root / folder / f"{number}.png"), np.full((side, side, 3), 9 * number, np.uint8))
+        (tmp_path / str(rank)).mkdir()
+        (tmp_path / str(rank) / "data").symlink_to(root)
+        options = {"train__total_iter": 20 + rank} if what == "an option" else {}
+        text = short_options(num_gpu=0, **paired_folders(Path("data"), "train"), **options).read_text()
+        file = tmp_path / str(rank) / "short.yml"
+        file.write_text(text)
+        files.append(str(file))
+    script.write_text(
+        TWO_FILES.replace("import os, sys", "import os, sys\nos.chdir(sys.argv[3 + int(os.environ['RANK'])])")
+    )
+    command = [*TORCHRUN, str(script), *files, str(tmp_path / "0"), str(tmp_path / "1")]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    told = {
+        "an option": r"train\.total_iter: rank 1 has 21, rank 0 has 20",
+        "the data": r"datasets\.train: rank 1 has 5 images",
+    }
+    assert re.search(rf"^paragon train: {told[what]}.*all ranks must read the same", result.stderr, re.M), result.stderr
+    assert not (tmp_path / "0" / "experiments").exists()
 
 
 @pytest.mark.slow

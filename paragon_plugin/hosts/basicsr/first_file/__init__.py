@@ -1,0 +1,1 @@
+"""Writes an option file for a folder of photographs: what is known -> plan -> text."""
