@@ -2,11 +2,11 @@
 
     python benchmarks/discriminator_race.py --data DATA --json FILE [--iterations 2000] [--seeds 1]
 
-x4, ParagonSR2 nano after L1 training, then L1 + ST-LPIPS(alex) + GAN with a U-Net discriminator that trains. Told every
-100 iterations: the size of the adversarial gradient on the output with weight 1, its share, and the discriminator's
-lead (mean logit of real images minus that of made ones). A lowered weight that left the discriminator stronger, and was
-lowered again for it, would show as a lead and a gradient that grow beside those of constant weights. Results are written
-after every run, and a run whose result is there is not repeated.
+x4, ParagonSR2 nano after L1 training, then L1 + ST-LPIPS(alex) + GAN with a U-Net discriminator that trains. Told
+every 100 iterations: the size of the adversarial gradient on the output with weight 1, its share, and the
+discriminator's lead (mean logit of real images minus that of made ones). A lowered weight that left the discriminator
+stronger, and was lowered again for it, would show as a lead and a gradient that grow beside those of constant weights.
+Results are written after every run, and a run whose result is there is not repeated.
 """
 
 import argparse

@@ -3,8 +3,8 @@
     python benchmarks/stability_monitor.py [--json FILE] [--iterations 100000] [--runs 200] [--losses 1]
 
 Log-normal losses of a coefficient of variation and an autocorrelation in log. `possible` is the same for the test that
-knows the variation, the autocorrelation and the level, with the evidence at which it is wrong once in 10,000 iterations:
-no test of one loss that has to find the moment itself does much better.
+knows the variation, the autocorrelation and the level, with the evidence at which it is wrong once in 10,000
+iterations: no test of one loss that has to find the moment itself does much better.
 """
 
 import argparse

@@ -15,8 +15,7 @@ MOVED = 0.05
 """A multiplier within this of 1 has stayed where it was."""
 
 WHY = {
-    "baseline": "The weights are taken to be tuned (target: baseline): it aims at the parts that were measured, kept "
-    "between a floor and a ceiling.",
+    "baseline": "The weights are taken to be tuned (target: baseline): it aims at the parts that were measured.",
     "weights": "It aims at the parts that the configured weights spell out (target: weights).",
     "explicit": "It aims at the parts that are asked for by name.",
 }

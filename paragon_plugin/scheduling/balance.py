@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from ..errors import OptionError
 from .network_size import detect_size, trainable_parameters
 from .optimizer_steps import OptimizerSteps
-from .options import ROLES, DynamicLossScheduling, Role, parse_dynamic_loss_scheduling
+from .options import ROLES, DynamicLossScheduling, LossRole, parse_dynamic_loss_scheduling
 from .output_gradients import OutputGradients
 from .readings import LossInfo
 from .roles import role_of
@@ -94,7 +94,7 @@ class LossBalance:
         total_iter: int,
         network: nn.Module | None = None,
         size: str | int | None = None,
-        roles: Mapping[str, Role] | None = None,
+        roles: Mapping[str, LossRole] | None = None,
         weights_included: bool = False,
         scaler: Any = None,
         parts: int = 1,
@@ -443,7 +443,7 @@ class LossBalance:
 
 
 def _infos(
-    losses: Mapping[str, float] | Sequence[LossInfo], roles: Mapping[str, Role], options: DynamicLossScheduling
+    losses: Mapping[str, float] | Sequence[LossInfo], roles: Mapping[str, LossRole], options: DynamicLossScheduling
 ) -> list[LossInfo]:
     if not losses:
         raise OptionError("losses", "is empty; give the base weight of each loss by name")
@@ -451,7 +451,7 @@ def _infos(
         roles = {**{info.name: info.role for info in losses}, **roles}
         losses = {info.name: info.base_weight for info in losses}
     for name, role in roles.items():
-        if role not in ROLES:
+        if role not in ROLES and role != "unknown":
             raise OptionError(f"roles.{name}", f"must be one of {', '.join(ROLES)}, is {role!r}")
     for what, names in (("roles", roles), ("manual_weights", options.manual_weights)):
         for name in names:

@@ -5,14 +5,15 @@ With n_i the gradient magnitude of loss i with its base weight, u_i its calibrat
     m_i* = t_i T / (u_i n_i),    T = sum_R n_j / sum_R t_j
 
 where R are the losses whose baseline windows ended first, together, but adversarial ones; where all losses start
-together and none is adversarial, T = sum_j n_j. While no bound is active every loss has exactly its target share, and the
-total contribution of R is what the configured weights give, so the effective learning rate does not change. A loss that
-joins later is measured against that total: however wrong its unit, the balance of the others is not touched.
+together and none is adversarial, T = sum_j n_j. While no bound is active every loss has exactly its target share, and
+the total contribution of R is what the configured weights give, so the effective learning rate does not change. A loss
+that joins later is measured against that total: however wrong its unit, the balance of the others is not touched.
 
 Under `auto` and `baseline` the losses that do not compare with the target (adversarial ones, regularizations) have no
-target. Their weights are kept, u_i = m_i = 1, under a limit on their share of each step (`share_limits`). The shares t_i
-are then those of the others among themselves. Where the user gives an adversarial loss a share by number, it has a target
-like any other, and its limit is `ROOM` times that: its gradient may grow a thousandfold while its discriminator learns.
+target. Their weights are kept, u_i = m_i = 1, and the shares t_i are those of the others among themselves. Under `auto`
+their share of each step has a limit (`share_limits`); under `baseline` it has one where `share_ceiling` is written.
+Where the user gives an adversarial loss a share by number, it has a target like any other, and its limit is `ROOM`
+times that: its gradient may grow a thousandfold while its discriminator learns.
 
 The idea of balancing gradients where the losses meet is that of EnCodec's loss balancer (Defossez et al. 2022,
 arXiv:2210.13438, appendix A); calibration, bounds, late losses and state are this project's.
@@ -113,7 +114,7 @@ class GradientBalance:
             targets = target_shares(dict.fromkeys(names, 1.0), self.roles, self.base_weights, self.options)
             return [Limit(adversarial, min(ROOM * math.fsum(targets[name] for name in adversarial), 1.0))]
         ceilings = typical_shares(self.options) if self.options.target_rule == "auto" else None
-        largest = self.options.share_ceiling
+        largest = self.options.share_ceiling or 1.0
         return [
             Limit(adversarial, ceilings["adversarial"] if ceilings else largest),
             Limit(others, ceilings["regularization"] if ceilings else largest),

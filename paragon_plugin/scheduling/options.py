@@ -27,8 +27,8 @@ WISHES: tuple[str, ...] = get_args(Wish)
 
 REPLACED: dict[str, str] = {
     "adversarial_share": "write 'typical_shares: {adversarial: ...}' instead; it is taken as that",
-    "adversarial_share_unsettled": "it has no effect any more: 'typical_shares: {adversarial: ...}' holds from the first "
-    "step on",
+    "adversarial_share_unsettled": "it has no effect any more: 'typical_shares: {adversarial: ...}' holds from the "
+    "first step on",
     "adversarial_max_calibration": "it has no effect any more: an adversarial loss is never raised",
 }
 """Options that go away, and what stands in their place."""
@@ -91,10 +91,10 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
     largest share, for they have no target."""
 
     share_floor: Annotated[float, Meta(ge=0, lt=0.5)] | None = None
-    """No loss that compares with the target is given a smaller share. Left out: 0.02 under `auto`, 0 under `baseline`."""
+    """No loss that compares with the target gets a smaller share. Left out: 0.02 under `auto`, 0 under `baseline`."""
 
-    share_ceiling: Annotated[float, Meta(gt=0.5, le=1)] = 0.95
-    """`baseline` only: no loss is given a larger share."""
+    share_ceiling: Annotated[float, Meta(gt=0.5, le=1)] | None = None
+    """`baseline` only: no loss gets a larger share. Left out: every loss keeps the share that it had."""
 
     adversarial_share_unsettled: _Share | None = None
     """Deprecated, without effect: the largest share of adversarial losses holds from the first step on."""

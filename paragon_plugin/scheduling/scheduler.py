@@ -24,7 +24,7 @@ from .readings import LossInfo, Reading
 from .roles import COMPARING
 from .share_limits import share_limits
 from .shares import check_explicit_shares
-from .signals import Signal
+from .signals import Calibration, Signal
 
 __all__ = ["DynamicLossScheduler", "ForeignStateError", "LossInfo", "NonFiniteLossError", "Reading", "Step"]
 
@@ -203,12 +203,7 @@ class DynamicLossScheduler:
             Decision(
                 iteration,
                 "calibrated",
-                f"{name} gave {percent(result.measured)} of the update; "
-                + (
-                    f"calibrated to {percent(result.target)} (x {result.factor:.3g}){self._if_meant(name, result.factor)}"
-                    if result.factor != 1
-                    else "its weight is kept"
-                ),
+                f"{name} gave {percent(result.measured)} of the update; {self._became(name, result)}",
                 (name,),
                 {"share": result.measured, "calibration": 1.0},
                 {"share": result.target, "calibration": result.factor},
@@ -216,15 +211,14 @@ class DynamicLossScheduler:
             for name, result in results.items()
         ]
 
-    def _if_meant(self, name: str, factor: float) -> str:
-        """How to keep a weight that `auto` changes by much: only the user knows whether it was meant."""
-        compares = self.options.signal == "gradient" and self.losses[name].role in COMPARING
-        much = abs(math.log(factor)) > math.log(MEANT)
-        return "; if you meant this weight: 'target: baseline'" if self._auto and compares and much else ""
-
-    @property
-    def _auto(self) -> bool:
-        return self.options.target_rule == "auto"
+    def _became(self, name: str, result: Calibration) -> str:
+        """What calibration made of a weight, and how to keep one that `auto` changes by much: only the user knows."""
+        if result.factor == 1:
+            return "its weight is kept"
+        words = f"calibrated to {percent(result.target)} (x {result.factor:.3g})"
+        much = abs(math.log(result.factor)) > math.log(MEANT)
+        meant = much and self.options.target_rule == "auto" and self.losses[name].role in COMPARING
+        return f"{words}; if you meant this weight: 'target: baseline'" if meant else words
 
     # -- multipliers -----------------------------------------------------------------------------------------------
 

@@ -13,9 +13,9 @@ def share_limits(
 ) -> dict[str, float]:
     """Factors below 1 that keep losses together within their share of a step.
 
-    With c_i the contributions and O what the losses make that are not limited, the room is `share / (1 - share) O`. Each
-    loss gets `min(c_i, level)`, with the level at which the sum fills the room: one that asks for little keeps it, however
-    much another one asks for.
+    With c_i the contributions and O what the losses make that are not limited, the room is `share / (1 - share) O`.
+    Each loss gets `min(c_i, level)`, with the level at which the sum fills the room: one that asks for little keeps it,
+    however much another one asks for.
 
     Args:
         contributions: u_i m_i n_i by loss, ramp included.

@@ -16,7 +16,7 @@ AUTO_FLOOR = 0.02
 """Smallest share under `auto`, unless `share_floor` says otherwise."""
 
 
-Key = TypeVar("Key", bound=str)
+Key = TypeVar("Key")
 """A loss or a role."""
 
 
@@ -79,7 +79,7 @@ def within_tolerance(measured: Mapping[Key, float], typical: Mapping[Key, float]
 def shares_by_role(
     measured: Mapping[str, float], roles: Mapping[str, Role], typical: Mapping[Role, float], tolerance: float
 ) -> dict[str, float]:
-    """The rule `auto`: `within_tolerance` between the roles, and again within each of them, where equal parts are typical.
+    """The rule `auto`: `within_tolerance` between the roles, and within each of them, where equal parts are typical.
 
     A role's share does not depend on how many losses it is split into: splitting one in two changes nothing for the
     losses of the other roles. (Of its own role it does: only a rule that corrects nothing could leave those alone.)
@@ -93,7 +93,8 @@ def shares_by_role(
     of_role: dict[Role, dict[str, float]] = {}
     for name, share in measured.items():
         of_role.setdefault(roles[name], {})[name] = share
-    wanted = within_tolerance({role: math.fsum(own.values()) for role, own in of_role.items()}, typical, tolerance)
+    sums: dict[Role, float] = {role: math.fsum(own.values()) for role, own in of_role.items()}
+    wanted = within_tolerance(sums, typical, tolerance)
     parts = {role: within_tolerance(own, dict.fromkeys(own, 1.0), tolerance) for role, own in of_role.items()}
     return {name: wanted[roles[name]] * parts[roles[name]][name] for name in measured}
 
@@ -125,7 +126,9 @@ def target_shares(
     floor = options.share_floor if options.share_floor is not None else AUTO_FLOOR if rule == "auto" else 0.0
     floors = dict.fromkeys(measured, min(floor, 0.5 / len(measured)))  # many losses: floors must fit
     if rule == "baseline":
-        return bounded(measured, floors, dict.fromkeys(measured, options.share_ceiling))
+        return bounded(measured, floors, dict.fromkeys(measured, options.share_ceiling or 1.0))
+    if len(measured) == 1:  # whatever its role
+        return dict.fromkeys(measured, 1.0)
     known = known_roles({name: roles[name] for name in measured})
     wanted = shares_by_role(measured, known, typical_shares(options), options.share_tolerance)
     return bounded(wanted, floors, dict.fromkeys(measured, 1.0))

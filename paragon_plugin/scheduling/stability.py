@@ -4,8 +4,8 @@ What is watched is how far the losses are above their own levels, as a mean over
 
     r_t = mean_i (log |L_i| - level_i)
 
-with level_i a moving average of log |L_i|. A loss in a wrong unit counts like any other. The scheduler's multipliers are
-not in it: it must not trigger itself.
+with level_i a moving average of log |L_i|. A loss in a wrong unit counts like any other. The scheduler's multipliers
+are not in it: it must not trigger itself.
 
 Two incidents are told from what is usual for this run, its standard deviation s and the correlation p of r_t with
 r_(t-1), both measured from the first iterations on.
@@ -16,8 +16,8 @@ the innovation e_t = r_t - p r_(t-1), of variance s^2 (1 - p^2), a step means th
 
     E_t = max(0, E_(t-1) + gain((1 - p) log 2), gain(log 2)),    gain(d) = d (e_t - d / 2) / (s^2 (1 - p^2))
 
-`high_loss_variance`: the last twenty values, as ratios to the levels, have a coefficient of variation above one half, and
-in log twice the standard deviation that is usual.
+`high_loss_variance`: the last twenty values, as ratios to the levels, have a coefficient of variation above one half,
+and in log twice the standard deviation that is usual.
 
 An incident gets one correction: the levels start over and a cool-down follows. Quiet iterations relax the corrections
 half-way (in log) to none.
@@ -26,7 +26,7 @@ half-way (in log) to none.
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from .calibration import NO_CORRECTION, Factors
@@ -36,7 +36,7 @@ Issue = Literal["exponential_loss_growth", "high_loss_variance"]
 NEEDED = 20
 """Values that say as much as so many independent ones, before anything is told from them."""
 EDGE = 5
-"""No incident of growth comes from fewer values."""
+"""No incident of growth comes from fewer values, and a level of fewer is none yet."""
 GROWTH = 2.0
 VARIATION = 0.5
 UNUSUAL = 2.0
@@ -65,7 +65,7 @@ CORRECTIONS: dict[Issue, Factors] = {
 
 @dataclass
 class Usual:
-    """How much r_t varies where nothing happens: moments with a window of `USUAL_VALUES` that grows until it is full."""
+    """How much r_t varies where nothing happens: moments over a window that grows to `USUAL_VALUES`."""
 
     weight: float = 0.0
     square: float = 0.0
@@ -103,32 +103,40 @@ class Usual:
         return values * (1 - self.correlation) / (1 + self.correlation)
 
 
-@dataclass
-class Growth:
-    """The test for a doubling; see the module's docstring."""
-
-    evidence: float = 0.0
-    last: list[float] = field(default_factory=list[float])
-
-    def update(self, value: float, before: float, usual: Usual) -> bool:
-        """Take in r_t. True where the losses have doubled, by the evidence and by the mean of the last five."""
-        self.last = [*self.last, value][-EDGE:]
-        p = usual.correlation
-        # Quiet losses do not double in one step: the evidence of a doubling takes at least five values.
-        variance = max(usual.deviation**2, _QUIETEST * (1 - p) / (1 + p))
-        innovation, noise = value - p * before, variance * (1 - p * p)
-
-        def gain(step: float, most: float) -> float:
-            return min(step / noise * (innovation - step / 2), most * EVIDENCE)
-
-        size = math.log(GROWTH)
-        self.evidence = max(0.0, self.evidence + gain((1 - p) * size, 1 / EDGE), gain(size, 1 - 2 / EDGE))
-        self.evidence = min(self.evidence, 1.5 * EVIDENCE)
-        error = math.sqrt(variance * (1 + p) / (1 - p) / EDGE)
-        return self.evidence > EVIDENCE and len(self.last) == EDGE and statistics.fmean(self.last) + 2 * error >= size
+QUIETEST = EDGE * math.log(GROWTH) ** 2 / 2 / EVIDENCE
+"""Smallest variance of a mean of five r_t: the evidence of a doubling takes at least five values, for quiet losses do
+not double in one step."""
 
 
-_QUIETEST = EDGE * math.log(GROWTH) ** 2 / 2 / EVIDENCE
+def growth_evidence(evidence: float, value: float, usual: Usual) -> float:
+    """The evidence E_t that the losses have doubled, from E_(t-1) and r_t; see the module's docstring.
+
+    Args:
+        evidence: E_(t-1), 0 or more.
+        value: r_t.
+        usual: What is usual, up to and with r_(t-1).
+
+    Returns:
+        E_t in [0, 1.5 EVIDENCE]; one value adds at most a fifth of `EVIDENCE`, the first of a step three fifths.
+    """
+    p, variance = usual.correlation, _variance(usual)
+    innovation, noise = value - p * usual.before, variance * (1 - p * p)
+
+    def gain(step: float, most: float) -> float:
+        return min(step / noise * (innovation - step / 2), most * EVIDENCE)
+
+    size = math.log(GROWTH)
+    evidence = max(0.0, evidence + gain((1 - p) * size, 1 / EDGE), gain(size, 1 - 2 / EDGE))
+    return min(evidence, 1.5 * EVIDENCE)
+
+
+def exponential_loss_growth(recent: Sequence[float], usual: Usual, evidence: float) -> bool:
+    """Whether the losses have doubled: by the evidence, and by the mean of the last five r_t within its error."""
+    if evidence <= EVIDENCE or len(recent) < EDGE:
+        return False
+    p = usual.correlation
+    error = math.sqrt(_variance(usual) * (1 + p) / (1 - p) / EDGE)
+    return statistics.fmean(recent[-EDGE:]) + 2 * error >= math.log(GROWTH)
 
 
 def high_loss_variance(recent: Sequence[float], usual: Usual) -> bool:
@@ -140,6 +148,29 @@ def high_loss_variance(recent: Sequence[float], usual: Usual) -> bool:
     return (
         statistics.pstdev(ratios, mean) > VARIATION * mean
         and statistics.pstdev(recent[-NEEDED:]) > UNUSUAL * usual.deviation
+    )
+
+
+def detect_instability(recent: Sequence[float], usual: Usual, evidence: float) -> Issue | None:
+    """Name what is wrong with the losses; None where nothing is.
+
+    Args:
+        recent: The latest r_t, the newest last.
+        usual: How much they vary where nothing happens.
+        evidence: That they have doubled, `growth_evidence` over these and earlier values.
+    """
+    if exponential_loss_growth(recent, usual, evidence):
+        return "exponential_loss_growth"
+    return "high_loss_variance" if high_loss_variance(recent, usual) else None
+
+
+def corrected(correction: Factors, issue: Issue) -> Factors:
+    """The correction after one more incident; all together never more than `MOST` for growth."""
+    more, growth = CORRECTIONS[issue], CORRECTIONS["exponential_loss_growth"]
+    return Factors(
+        momentum=min(correction.momentum * more.momentum, growth.momentum**MOST),
+        adaptation_rate=max(correction.adaptation_rate * more.adaptation_rate, growth.adaptation_rate**MOST),
+        max_weight=max(correction.max_weight * more.max_weight, growth.max_weight**MOST),
     )
 
 
@@ -155,7 +186,7 @@ class StabilityMonitor:
         self.levels: dict[str, list[float]] = {}
         """Mean of log |L_i| by loss, and the number of values in it."""
         self.usual = Usual()
-        self.growth = Growth()
+        self.evidence = 0.0
         self.recent: list[float] = []
         self.cool_down = 0
         self.quiet = 0
@@ -188,19 +219,18 @@ class StabilityMonitor:
     def _judge(self, iteration: int, value: float, values: float) -> Issue | None:
         self.recent = [*self.recent, value][-NEEDED:]
         if iteration < self.start or self.cool_down > 0 or self.usual.independent(values) < NEEDED:
-            self.growth = Growth()
+            self.evidence = 0.0
             return None
-        if self.growth.update(value, self.usual.before, self.usual):
-            return "exponential_loss_growth"
-        return "high_loss_variance" if high_loss_variance(self.recent, self.usual) else None
+        self.evidence = growth_evidence(self.evidence, value, self.usual)
+        return detect_instability(self.recent, self.usual, self.evidence)
 
     def _start_over(self, issue: Issue) -> None:
         """One incident is told once: what the losses have come to is their level now."""
-        self.correction = _product(self.correction, CORRECTIONS[issue])
+        self.correction = corrected(self.correction, issue)
         risen = statistics.fmean(self.recent[-EDGE:])
         for level in self.levels.values():
             level[0], level[1] = level[0] + risen, min(level[1], EDGE)
-        self.growth, self.recent, self.cool_down, self.quiet = Growth(), [], COOL_DOWN + 1, 0
+        self.evidence, self.recent, self.cool_down, self.quiet = 0.0, [], COOL_DOWN + 1, 0
         self.usual.before = 0.0
 
     def _recover(self, iteration: int) -> Literal["recovered"] | None:
@@ -220,7 +250,7 @@ class StabilityMonitor:
         return {
             "levels": {name: list(level) for name, level in self.levels.items()},
             "usual": asdict(self.usual),
-            "growth": asdict(self.growth),
+            "evidence": self.evidence,
             "recent": list(self.recent),
             "cool_down": self.cool_down,
             "quiet": self.quiet,
@@ -230,7 +260,7 @@ class StabilityMonitor:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.levels = {name: list(level) for name, level in state["levels"].items()}
         self.usual = Usual(**state["usual"])
-        self.growth = Growth(state["growth"]["evidence"], list(state["growth"]["last"]))
+        self.evidence = state["evidence"]
         self.recent = list(state["recent"])
         self.cool_down = state["cool_down"]
         self.quiet = state["quiet"]
@@ -241,14 +271,10 @@ def _near(distance: float) -> float:
     return min(max(distance, -FARTHEST), FARTHEST)
 
 
-def _product(a: Factors, b: Factors) -> Factors:
-    """Both corrections, within MOST for growth."""
-    growth = CORRECTIONS["exponential_loss_growth"]
-    return Factors(
-        momentum=min(a.momentum * b.momentum, growth.momentum**MOST),
-        adaptation_rate=max(a.adaptation_rate * b.adaptation_rate, growth.adaptation_rate**MOST),
-        max_weight=max(a.max_weight * b.max_weight, growth.max_weight**MOST),
-    )
+def _variance(usual: Usual) -> float:
+    """Of r_t."""
+    p = usual.correlation
+    return max(usual.deviation**2, QUIETEST * (1 - p) / (1 + p))
 
 
 def _relaxed(correction: Factors) -> Factors:

@@ -18,6 +18,11 @@ def weights_block(weights: Mapping[str, float]) -> str:
     return "\n".join(f"{_key(name)}: {_number(weight)}" for name, weight in weights.items())
 
 
+def manual_weights(weights: Mapping[str, float]) -> list[str]:
+    """Lines to paste into an option file's `dynamic_loss_scheduling`."""
+    return ["  manual_weights:", *(f"    {line}" for line in weights_block(weights).splitlines())]
+
+
 def _key(name: str) -> str:
     plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and name.lower() not in _YAML_WORDS
     return name if plain else json.dumps(name)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 from .decisions import percent
-from .options import DynamicLossScheduling, LossRole, Role
+from .options import DynamicLossScheduling, LossRole
 from .roles import COMPARING, typical_shares
 from .shares import normalised
+from .signals import Limit
 
 
 def rule_text(options: DynamicLossScheduling) -> str:
@@ -19,7 +20,7 @@ def rule_text(options: DynamicLossScheduling) -> str:
 
 
 def wish_text(options: DynamicLossScheduling, roles: Iterable[LossRole]) -> str:
-    """What a wish means for losses of these roles: `typical is pixel 28 % and perceptual 72 %, adversarial at most 5 %`.
+    """A wish in words: `typical is pixel 28 % and perceptual 72 %, adversarial at most 5 %`, for losses of these roles.
 
     Empty where the rule is not `auto`, or one role or less has a share.
     """
@@ -27,12 +28,21 @@ def wish_text(options: DynamicLossScheduling, roles: Iterable[LossRole]) -> str:
         return ""
     present = set(roles)
     typical = {role: share for role, share in typical_shares(options).items() if role in present}
-    shares: dict[Role, float] = {role: share for role, share in typical.items() if role in COMPARING}
-    parts = [f"{role} {percent(share)}" for role, share in normalised(shares).items()]
+    comparing = {str(role): share for role, share in typical.items() if role in COMPARING}
+    parts = [f"{role} {percent(share)}" for role, share in normalised(comparing).items()]
     limits = [f"{role} at most {percent(share)}" for role, share in typical.items() if role not in COMPARING]
     if len(parts) + len(limits) < 2:
         return ""
     return ", ".join([f"typical is {' and '.join(parts)}"] * bool(parts) + limits)
+
+
+def limit_texts(limits: Iterable[Limit]) -> list[str]:
+    """A line for each limit that can act: `gan_loss: at most 5 % of the update, never raised.`"""
+    return [
+        f"{', '.join(limit.losses)}: at most {percent(limit.share)} of the update, never raised."
+        for limit in limits
+        if limit.losses and limit.share < 1
+    ]
 
 
 def outcome_text(options: DynamicLossScheduling, roles: Iterable[LossRole], factors: Mapping[str, float]) -> str:

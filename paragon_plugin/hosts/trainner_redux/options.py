@@ -5,7 +5,7 @@ from typing import Any
 
 from ...errors import OptionError, errors_under
 from ...scheduling.balance import LossBalance
-from ...scheduling.options import DynamicLossScheduling, Role, parse_dynamic_loss_scheduling
+from ...scheduling.options import DynamicLossScheduling, LossRole, parse_dynamic_loss_scheduling
 from ...scheduling.roles import role_of
 from .refusal import refuse
 
@@ -13,7 +13,7 @@ KEY = "dynamic_loss_scheduling"
 BLOCK = f"train.{KEY}"
 """Where the block stands."""
 
-ROLES: dict[str, Role] = {
+ROLES: dict[str, LossRole] = {
     "aesop": "perceptual",
     "ff": "structural",
     "flip": "perceptual",
@@ -50,7 +50,7 @@ def block_of(options: Any) -> DynamicLossScheduling | None:
     return getattr(options.train, KEY, None)
 
 
-def role(loss_type: str) -> Role:
+def role(loss_type: str) -> LossRole:
     """Role of one of redux's losses by its type.
 
     >>> role("FFLoss"), role("MSSIMLoss"), role("ganloss")

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from torch import nn
 
 from ....errors import OptionError, errors_under
-from ....scheduling.decisions import percent
 from ....scheduling.network_size import detect_size
 from ....scheduling.scheduler import DynamicLossScheduler, LossInfo
+from ....scheduling.wish import limit_texts, rule_text, wish_text
 from ..options.file import Options
 from ..options.problems import Problems
 from ..options.scheduling_block import BLOCK, scheduling_of
@@ -31,6 +31,8 @@ def effective_schedule(
     terms = [term for loss in recipe for term in loss.terms]
     total = options["train"]["total_iter"]
     block = scheduling_of(options)
+    for option, what in block.warnings():
+        problems.warn(f"{BLOCK}.{option}", what)
     width = max(len(term.name) for term in terms)
     lines = [f"Losses over {total:,} iterations:"]
     lines += [f"  {term.name:<{width}}  {term.role:<11}  weight {term.weight:g}{_when(term)}" for term in terms]
@@ -49,15 +51,17 @@ def effective_schedule(
     window = scheduler.parameters(1).baseline_iterations
     if window >= total and block.baseline_iterations is None:
         problems.warn(BLOCK, f"its baseline takes {window} iterations, total_iter is {total}: it never acts")
-    rule = block.target_rule if block.signal == "gradient" else f"none: follows {block.signal}"
-    if isinstance(rule, dict):
-        whole = sum(rule.values())
-        rule = ", ".join(f"{name} {percent(share / whole)}" for name, share in rule.items())
+    rule = rule_text(block) if block.signal == "gradient" else f"none: follows {block.signal}"
+    means = wish_text(block, [info.role for info in infos])
+    balanced = [info.name for info in infos if scheduler.signal.holds(info.name)]
+    each = "Each loss is" if len(balanced) == len(infos) else f"{', '.join(balanced) or 'No loss'}:"
     return [
         *lines,
-        f"Loss scheduling: on; target {rule}; {reason}. Parameters at the first iteration:",
+        f"Loss scheduling: on; target {rule}{f' ({means})' if means else ''}; {reason}. "
+        "Parameters at the first iteration:",
         *scheduler.describe_parameters().splitlines(),
-        f"Each loss is observed for {window} iterations, then calibrated.",
+        f"{each} observed for {window} iterations, then calibrated.",
+        *limit_texts(scheduler.signal.limits([info.name for info in infos])),
     ]
 
 

@@ -14,7 +14,7 @@ from basicsr.utils import DiffJPEG, USMSharp
 from torch import Tensor
 
 from ....errors import OptionError, shown
-from ....scheduling.options import Role
+from ....scheduling.options import LossRole
 from ..options.known import DEGRADATIONS
 from .paragon_gan_model import ParagonGANModel
 from .paragon_sr_model import ParagonSRModel
@@ -137,17 +137,18 @@ class ParagonRealESRGANModel(_Degradations, ParagonGANModel):
     """ParagonGANModel on Real-ESRGAN's degradations; takes BasicSR's options of RealESRGANModel.
 
     `l1_gt_usm`, `percep_gt_usm` and `gan_gt_usm` say which losses compare with the sharpened ground truth: pixel and
-    structural ones, perceptual ones, the adversarial ones. LDL always compares with the plain one.
+    structural ones and those of unknown role, perceptual ones, the adversarial ones. LDL always compares with the
+    plain one.
     """
 
     host_model = RealESRGANModel
     gt_usm: Tensor
     """The sharpened ground truth, made by the host's feed_data."""
 
-    def _targets(self, part: slice) -> dict[Role, Tensor]:
+    def _targets(self, part: slice) -> dict[LossRole, Tensor]:
         sharp = self.gt_usm[part]
-        roles: dict[str, tuple[Role, ...]] = {
-            "l1_gt_usm": ("pixel", "structural"),
+        roles: dict[str, tuple[LossRole, ...]] = {
+            "l1_gt_usm": ("pixel", "structural", "unknown"),
             "percep_gt_usm": ("perceptual",),
             "gan_gt_usm": ("adversarial",),
         }

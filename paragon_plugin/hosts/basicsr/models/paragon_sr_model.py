@@ -22,7 +22,7 @@ from ....resilience.health import Health
 from ....resilience.random_state import random_state, set_random_state
 from ....resilience.ranks import of_all_ranks
 from ....scheduling.network_size import bare, detect_size
-from ....scheduling.options import Role
+from ....scheduling.options import LossRole
 from ....scheduling.run_record import RunRecord
 from ..options.optimizers import optimizers
 from ..options.scheduling_block import BLOCK, scheduling_of
@@ -189,7 +189,7 @@ class ParagonSRModel(SRModel):
         """What the losses compare the output of a part of the batch with."""
         return StepInputs(self.gt[part], self._targets(part), self._ema_output(part))
 
-    def _targets(self, _part: slice) -> dict[Role, Tensor]:
+    def _targets(self, _part: slice) -> dict[LossRole, Tensor]:
         """Ground truth in another form for some roles."""
         return {}
 

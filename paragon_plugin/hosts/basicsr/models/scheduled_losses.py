@@ -17,6 +17,7 @@ from ....scheduling.output_gradients import OutputGradients
 from ....scheduling.readings import LossInfo
 from ....scheduling.run_record import RunRecord
 from ....scheduling.step_balance import StepBalance
+from ....scheduling.weights_block import manual_weights
 from ..recipe.recipe import LossTerm, RecipeLoss
 from ..recipe.step_inputs import StepInputs
 from .optimizer_step import OptimizerStep
@@ -176,8 +177,14 @@ class ScheduledLosses:
         }
 
     def summary(self) -> list[str]:
-        """What the scheduler did over the run, a line per loss; empty where it was off or never ran."""
-        return self.balance.summary() if self.balance is not None else []
+        """What the scheduler did over the run, a line per loss, and the weights to go on with.
+
+        Empty where it was off or never ran.
+        """
+        lines = self.balance.summary() if self.balance is not None else []
+        if self.balance is not None and lines and not self.balance.observes:
+            lines += ["The weights it arrived at, as constants:", *manual_weights(self.balance.weights())]
+        return lines
 
     # -- state -----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ....errors import OptionError
-from ....scheduling.options import Role
+from ....scheduling.options import LossRole
 from .step_inputs import StepInputs
 
 Result = Tensor | tuple[Tensor | None, ...]
@@ -17,7 +17,7 @@ Result = Tensor | tuple[Tensor | None, ...]
 class Call:
     """A way to call a criterion, and what it needs of a step."""
 
-    run: Callable[[nn.Module, Tensor, StepInputs, Role], Result]
+    run: Callable[[nn.Module, Tensor, StepInputs, LossRole], Result]
     """(criterion, output, inputs, role) to what the criterion returns."""
     uses_discriminator: bool = False
     """Shares the discriminator's pass with others of its kind."""
@@ -58,25 +58,25 @@ def relativistic_call(path: str, criterion: nn.Module) -> Call:
     return Call(_relativistic, uses_discriminator=True, relativistic=True)
 
 
-def _pair(criterion: nn.Module, output: Tensor, inputs: StepInputs, role: Role) -> Result:
+def _pair(criterion: nn.Module, output: Tensor, inputs: StepInputs, role: LossRole) -> Result:
     return criterion(output, inputs.target(role))
 
 
-def _alone(criterion: nn.Module, output: Tensor, _: StepInputs, __: Role) -> Result:
+def _alone(criterion: nn.Module, output: Tensor, _: StepInputs, __: LossRole) -> Result:
     return criterion(output)
 
 
-def _with_ema(criterion: nn.Module, output: Tensor, inputs: StepInputs, _: Role) -> Result:
+def _with_ema(criterion: nn.Module, output: Tensor, inputs: StepInputs, _: LossRole) -> Result:
     assert inputs.ema_output is not None
     return criterion(output, inputs.gt, inputs.ema_output)
 
 
-def _adversarial(criterion: nn.Module, output: Tensor, inputs: StepInputs, _: Role) -> Result:
+def _adversarial(criterion: nn.Module, output: Tensor, inputs: StepInputs, _: LossRole) -> Result:
     assert inputs.discriminator is not None
     return criterion(inputs.discriminator.fake(output).logits, True, is_disc=False)
 
 
-def _relativistic(criterion: nn.Module, output: Tensor, inputs: StepInputs, _: Role) -> Result:
+def _relativistic(criterion: nn.Module, output: Tensor, inputs: StepInputs, _: LossRole) -> Result:
     """Half of each: reals below the mean fake, fakes above the mean real."""
     assert inputs.discriminator is not None
     real = inputs.discriminator.real().logits
@@ -86,7 +86,7 @@ def _relativistic(criterion: nn.Module, output: Tensor, inputs: StepInputs, _: R
     return (reals_fail + fakes_pass) / 2
 
 
-def _features(criterion: nn.Module, output: Tensor, inputs: StepInputs, _: Role) -> Result:
+def _features(criterion: nn.Module, output: Tensor, inputs: StepInputs, _: LossRole) -> Result:
     assert inputs.discriminator is not None
     real = inputs.discriminator.real().features
     return criterion(inputs.discriminator.fake(output).features, real)

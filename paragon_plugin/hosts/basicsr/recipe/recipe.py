@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ....errors import OptionError, suggestion, whole_number
 from ....losses.ldl_loss import LDLLoss
-from ....scheduling.options import ROLES, Role
+from ....scheduling.options import ROLES, LossRole
 from ....scheduling.roles import role_of
 from ..options.scheduling_block import BLOCK
 from .criterion_calls import Call, call_for, relativistic_call
@@ -35,7 +35,7 @@ class LossTerm:
     """One scalar of the recipe."""
 
     name: str
-    role: Role
+    role: LossRole
     weight: float
     """Base weight; with 0 the loss is computed and logged but never trains."""
     start_iter: int
@@ -210,7 +210,7 @@ def _build(path: str, block: Mapping[str, Any], manual_weights: Mapping[str, flo
     arguments = _criterion_arguments(loss_type)
     local_map = path == "train.ldl_opt"  # the host's block names the pixel loss inside
     role = block.get("role", "structural" if local_map else role_of(loss_type))
-    if role not in ROLES:
+    if "role" in block and role not in ROLES:
         raise OptionError(f"{path}.role", f"must be one of {', '.join(ROLES)}, is {role!r}")
     start, ramp = (whole_number(f"{path}.{key}", block.get(key, 0)) for key in ("start_iter", "ramp_iter"))
     if is_adversarial(loss_type):
@@ -228,7 +228,7 @@ def _build(path: str, block: Mapping[str, Any], manual_weights: Mapping[str, flo
         if weight == 0 and key != "loss_weight":  # one half of a VGG criterion: off, as in the host
             options[key] = 0
             continue
-        terms.append(LossTerm(name, cast(Role, role), weight, start, ramp))
+        terms.append(LossTerm(name, cast(LossRole, role), weight, start, ramp))
         inside = weight if weight != 0 else 1.0
         if key in arguments:
             options[key] = inside

@@ -11,12 +11,15 @@ import copy
 import os
 import re
 import warnings
+from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader
 
 from ....errors import OptionError
+from ....report.recorded_run import read_recorded_run
 from ....resilience.fault_tolerant_dataset import FaultTolerantDataset
+from ....scheduling.weights_block import manual_weights
 from ..checks.effective_schedule import effective_schedule
 from ..checks.host_refusals import host_refusals
 from ..checks.learning_rate import learning_rate_lines
@@ -58,6 +61,7 @@ def check(args: argparse.Namespace, root_path: str) -> tuple[Problems, list[str]
         with problems.collected():
             state = load_resume_state(options)
         check_all_pretrained(options, problems)
+        lines += _found_weights(options)
         if lines and missing:
             lines.insert(0, f"Without {', '.join(missing)}, whose weights are not here:")
         if not problems.errors:
@@ -129,6 +133,18 @@ def _schedule(options: Options, recipe: list[Any], problems: Problems) -> list[s
     except OptionError:
         return []  # told of
     return [*learning_rate_lines(options), *effective_schedule(options, recipe, network, problems)]
+
+
+def _found_weights(options: Options) -> list[str]:
+    """The weights that the run of this name has arrived at, where there is one that scheduled its losses."""
+    run = read_recorded_run(Path(options["path"]["experiments_root"]))
+    weights = {name: points[-1][1] for name, points in run.under("loss_weights/").items()} if run else {}
+    if run is None or not weights or (run.scheduling is not None and run.scheduling.observe):
+        return []
+    return [
+        f"{run.name} arrived at these weights (iteration {run.iteration:,}), as constants:",
+        *manual_weights(weights),
+    ]
 
 
 def _try_run(options: Options, state: dict[str, Any] | None, problems: Problems) -> None:
