@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from paragon_plugin.scheduling.balance import LossBalance
 
-LOSSES = {"l1": 1.0, "mse": 40.0, "gan": 0.2}
+LOSSES = {"l1": 1.0, "mse": 40.0, "gan": 200.0}
 
 
 def main(where: str) -> None:

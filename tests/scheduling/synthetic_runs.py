@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from paragon_plugin.scheduling import DynamicLossScheduler, LossInfo, Reading, Step
-from paragon_plugin.scheduling.options import DynamicLossScheduling, Role, parse_dynamic_loss_scheduling
+from paragon_plugin.scheduling.options import DynamicLossScheduling, LossRole, parse_dynamic_loss_scheduling
 
-Roles = dict[str, Role]
+Roles = dict[str, LossRole]
 """Role of each loss by name."""
 
 Norms = Callable[[int], Mapping[str, float]]
@@ -18,7 +18,7 @@ def block(**options: Any) -> DynamicLossScheduling:
 
 
 def new_scheduler(
-    roles: Mapping[str, Role],
+    roles: Mapping[str, LossRole],
     *,
     weights: Mapping[str, float] | None = None,
     total_iter: int = 100_000,

@@ -8,6 +8,8 @@ from balance_runs import CRITERIA, FORMS, Form, Run, batch, distance, gradients,
 from torch import Tensor, nn
 
 from paragon_plugin.scheduling.balance import LossBalance
+from paragon_plugin.scheduling.options import LossRole
+from paragon_plugin.scheduling.roles import role_of
 
 LOSSES = {"l1": 1.0, "mse": 40.0, "edge_x": 0.02, "fft": 0.3}
 
@@ -17,7 +19,7 @@ def scaler_of(precision: str) -> Any:
 
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-TOLERANCES = {"float32": 1e-6, "bf16": 2e-2, "fp16": 4e-3}
+TOLERANCES = {"float32": 1e-6, "bf16": 2e-2, "fp16": 8e-3}
 """In half precision the oracle itself rounds: its gradients meet in that type."""
 
 
@@ -60,7 +62,9 @@ def test_three_parts(form: Form) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_one_to_twelve_losses(form: Form, count: int) -> None:
     losses = {name: 10 ** (place % 3 - 1.0) for place, name in enumerate(list(CRITERIA)[:count])}
-    run = Run(form, losses, options={"enabled": True, "baseline_iterations": 2, "target": "auto"}).run(1, 8)
+    roles: dict[str, LossRole] = {name: "pixel" for name in losses if role_of(name) == "unknown"}
+    options = {"enabled": True, "baseline_iterations": 2, "target": "auto"}
+    run = Run(form, losses, options=options, roles=roles).run(1, 8)
     ours, theirs = applied(run, 9)
     assert distance(ours, theirs) < 1e-5
 
@@ -127,12 +131,12 @@ def test_a_loss_that_starts_late(form: Form, parts: int) -> None:
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_loss_that_rests_now_and_then_keeps_its_factor(form: Form, parts: int) -> None:
-    run = Run(form, {**LOSSES, "gan": 1.0}, parts=parts, criteria={**CRITERIA, "gan": CRITERIA["cosh"]})
+    run = Run(form, {**LOSSES, "gan": 1000.0}, parts=parts, criteria={**CRITERIA, "gan": CRITERIA["cosh"]})
     for number in range(1, 21):
         run.step(number, [*LOSSES, "gan"] if number % 2 else list(LOSSES))
     factor, weight = run.balance.factor("gan"), run.balance.weights()["gan"]
     assert factor not in (0.0, 1.0)  # without a memory an adversarial loss would have 0 whenever it comes back
-    assert weight == pytest.approx(factor)
+    assert weight == pytest.approx(1000 * factor)
     ours, theirs = applied(run, 21)
     assert distance(ours, theirs) < 1e-6
 

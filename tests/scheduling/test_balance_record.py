@@ -152,7 +152,8 @@ def test_the_record_grows_by_a_line_now_and_then(tmp_path: Path) -> None:
 @pytest.mark.parametrize("names", [list(LOSSES), ["on", "null", "1e5", "a: b", "#c", "l1 loss", "é"]])
 def test_the_weights_are_a_block_to_paste(names: list[str]) -> None:
     weights = {name: 10.0 ** (3 * place - 6) for place, name in enumerate(names)}
-    balance = LossBalance({**weights, "off": 0.0, "minus": -2e-7}, total_iter=9, network=network())
+    options = {**OPTIONS, "target": "baseline"}
+    balance = LossBalance({**weights, "off": 0.0, "minus": -2e-7}, options, total_iter=9, network=network())
     block = yaml.safe_load(balance.weights_block())
     assert list(block) == list(balance.weights())
     for name, weight in balance.weights().items():
@@ -173,7 +174,9 @@ def test_the_weights_arrived_at_are_told(form: Form, caplog: pytest.LogCaptureFi
     caplog.clear()
     run.balance.finish()
     assert run.balance.weights_block() in caplog.text
-    assert len(run.balance.summary()) == 3
+    *rows, wished = run.balance.summary()
+    assert len(rows) == len(LOSSES)
+    assert wished.startswith("prefer balanced (the default): typical is pixel 28 % and perceptual 72 %; it changed ")
 
 
 def test_options_that_cannot_be_used_are_refused() -> None:

@@ -9,7 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from paragon_plugin.errors import OptionError, errors_under, suggestion
-from paragon_plugin.scheduling.options import DynamicLossScheduling, parse_dynamic_loss_scheduling
+from paragon_plugin.scheduling.options import (
+    REPLACED,
+    WISHES,
+    DynamicLossScheduling,
+    parse_dynamic_loss_scheduling,
+)
 
 BLOCK = "train.dynamic_loss_scheduling"
 
@@ -25,13 +30,14 @@ DEFAULTS = {
     "max_weight": None,
     "baseline_iterations": None,
     "target_ratio_range": (0.1, 10.0),
+    "prefer": None,
     "share_tolerance": 2.0,
     "typical_shares": {},
-    "share_floor": 0.02,
-    "share_ceiling": 0.95,
-    "adversarial_share_unsettled": 0.1,
-    "adversarial_share": 0.05,
-    "adversarial_max_calibration": 10.0,
+    "share_floor": None,
+    "share_ceiling": None,
+    "adversarial_share_unsettled": None,
+    "adversarial_share": None,
+    "adversarial_max_calibration": None,
     "complexity_cutoffs": (0.57, 0.78),
     "manual_weights": {},
     "max_nonfinite_steps": 10,
@@ -72,6 +78,36 @@ def test_the_target_rule_in_force():
     assert parse(target={"l1_loss": 1, "vgg": "3e-1"}).target_rule == {"l1_loss": 1.0, "vgg": 0.3}
 
 
+@pytest.mark.parametrize("wish", WISHES)
+def test_a_wish_goes_with_auto(wish):
+    assert parse(auto_calibrate=True, prefer=wish).prefer == wish
+    assert parse(auto_calibrate=True, target="auto", prefer=wish).prefer == wish
+
+
+@pytest.mark.parametrize(
+    ("beside", "why"),
+    [
+        ({}, "needs 'auto_calibrate: true'"),
+        ({"auto_calibrate": True, "target": "baseline"}, "means nothing beside 'another target'"),
+        ({"auto_calibrate": True, "target": {"a": 1}}, "means nothing beside 'another target'"),
+        ({"auto_calibrate": True, "signal": "loss_ratio"}, "means nothing beside 'signal: loss_ratio'"),
+    ],
+)
+def test_a_wish_beside_anything_else_is_refused_in_one_line(beside, why):
+    message = refused({"enabled": True, "prefer": "fidelity", **beside})
+    assert message.startswith(f"{BLOCK}.prefer: ")
+    assert why in message
+
+
+def test_options_that_go_away_say_what_replaces_them():
+    written = {"adversarial_share": 0.1, "adversarial_share_unsettled": 0.2, "adversarial_max_calibration": 5}
+    told = dict(parse(**written).warnings())
+    assert told.keys() == written.keys() == REPLACED.keys()
+    assert all(text.startswith("is deprecated; ") for text in told.values())
+    assert "typical_shares: {adversarial: ...}" in told["adversarial_share"]
+    assert parse().warnings() == []
+
+
 # accepted values at the edges, refused values beyond them
 BOUNDS = {
     "momentum": ([0, 0.999], [-1e-9, 1, 1.5]),
@@ -91,6 +127,7 @@ BOUNDS = {
     "complexity_cutoffs": ([[0.1, 0.2]], [[0.2, 0.2], [0.3, 0.2], [0, 0.5], [0.5, 1]]),
     "typical_shares": ([{}, {"pixel": 0.5}], [{"pixel": 0}, {"pixel": 1}, {"pixels": 0.5}]),
     "manual_weights": ([{}, {"l1_loss": -2, "gan": 0}], [{"l1_loss": 1e10}, {"l1_loss": "heavy"}]),
+    "prefer": ([], ["", "quality", "Balanced", 1]),
     "signal": (["gradient", "loss_ratio", "loss_velocity"], ["gradients", "", "Gradient"]),
     "target": (["auto", "baseline", "weights", {"a": 1e-9}], ["typical", {"a": 0}, {"a": -1}, {"a": 1e10}]),
     "auto_calibrate": ([True, False], [1, 0, "true", "yes", None]),

@@ -18,5 +18,7 @@ def test_role_of_a_loss_type(name: str, role: str):
     assert role_of(name) == role
 
 
-def test_a_name_that_says_nothing_is_a_pixel_loss():
-    assert role_of("MyLoss") == role_of("ClippedL1Loss") == "pixel"
+def test_a_name_that_says_nothing_has_no_role():
+    for name in ("MyLoss", "Loss", "", "loss3", "Helmet", "ReadvanceLoss", "my.module.Criterion"):
+        assert role_of(name) == "unknown"
+    assert role_of("ClippedL1Loss") == "pixel"

@@ -5,10 +5,12 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_runs import Roles, block
+from synthetic_runs import Roles, block, constant, new_scheduler, run
 
 from paragon_plugin.errors import OptionError
-from paragon_plugin.scheduling.roles import TYPICAL_SHARES
+from paragon_plugin.scheduling.options import ROLES as ROLE_NAMES
+from paragon_plugin.scheduling.options import WISHES
+from paragon_plugin.scheduling.roles import TYPICAL_SHARES, typical_shares
 from paragon_plugin.scheduling.shares import bounded, target_shares, within_tolerance
 
 ROLES: Roles = {"l1": "pixel", "ssim": "structural", "vgg": "perceptual", "gan": "adversarial"}
@@ -20,29 +22,67 @@ def targets(measured, roles=ROLES, weights=None, **options):
     return target_shares(measured, roles, weights or dict.fromkeys(measured, 1.0), block(**options))
 
 
-def test_typical_shares_are_those_of_the_specification():
-    ours = {"regularization": 0.02}
-    assert {"pixel": 0.25, "structural": 0.25, "perceptual": 0.65, "adversarial": 0.05, **ours} == TYPICAL_SHARES
+# -- the typical shares ------------------------------------------------------------------------------------------------
 
 
-def test_auto_caps_the_adversarial_losses_together():
-    # 1 : 2 is 1.3 times off the typical 0.25 : 0.65 and stays; the GAN would have 7.6 %, see the next test
-    result = targets({"l1": 1, "vgg": 2, "gan": 10}, target="auto")
-    assert result == pytest.approx({"l1": 0.95 / 3, "vgg": 0.95 * 2 / 3, "gan": 0.05}, abs=1e-9)
-    # two of the role split it as they were measured
-    roles = {**ROLES, "fm": "adversarial"}
-    result = targets({"l1": 1, "vgg": 2, "gan": 10, "fm": 2.5}, roles, target="auto")
-    assert result == pytest.approx({"l1": 0.95 / 3, "vgg": 0.95 * 2 / 3, "gan": 0.04, "fm": 0.01}, abs=1e-9)
+def test_every_wish_has_a_share_for_every_role():
+    assert set(TYPICAL_SHARES) == set(WISHES)
+    for shares in TYPICAL_SHARES.values():
+        assert set(shares) == set(ROLE_NAMES)
+        assert all(0 < share < 1 for share in shares.values())
 
 
-def test_the_adversarial_cap_is_an_option_and_stands_over_the_floor():
-    # The median of 1 / 0.25 and 2 / 0.65 in log is 3.508232; 0.05 of that times the root of 2 is 0.248069 beside 1 + 2.
-    result = targets({"l1": 1, "vgg": 2, "gan": 10}, target="auto", adversarial_share=0.2)
-    assert result["gan"] == pytest.approx(0.248069 / 3.248069, abs=1e-6)
-    result = targets({"l1": 1, "vgg": 2, "gan": 10}, target="auto", adversarial_share=0.01)
-    assert result["gan"] == pytest.approx(0.01)
-    result = targets({"l1": 1, "vgg": 2, "gan": 1e-6}, target="auto", adversarial_share=0.01)
-    assert result["gan"] == pytest.approx(0.01)
+def test_a_wish_moves_the_shares_its_way():
+    fidelity, balanced, perceptual = (TYPICAL_SHARES[wish] for wish in ("fidelity", "balanced", "perceptual"))
+    assert fidelity["pixel"] > balanced["pixel"] > perceptual["pixel"]
+    assert fidelity["perceptual"] < balanced["perceptual"] < perceptual["perceptual"]
+    assert fidelity["adversarial"] <= balanced["adversarial"] <= perceptual["adversarial"]
+
+
+def test_what_is_written_by_role_overrides_the_wish():
+    options = block(auto_calibrate=True, prefer="fidelity", typical_shares={"pixel": 0.5}, adversarial_share=0.3)
+    assert typical_shares(options) == TYPICAL_SHARES["fidelity"] | {"pixel": 0.5, "adversarial": 0.3}
+
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_an_intended_balance_is_kept_under_its_own_wish_and_only_there(wish):
+    """A recipe for PSNR is no mistake where PSNR is wished for."""
+    meant = {"l1": TYPICAL_SHARES[wish]["pixel"], "vgg": TYPICAL_SHARES[wish]["perceptual"]}
+    total = sum(meant.values())
+    meant = {name: share / total for name, share in meant.items()}
+    for other in WISHES:
+        ended = targets(meant, auto_calibrate=True, prefer=other)
+        assert (ended == pytest.approx(meant)) == (other == wish)
+
+
+# -- the rule `auto` ---------------------------------------------------------------------------------------------------
+
+
+def test_tolerance_1_gives_the_typical_shares_and_a_huge_one_keeps_the_measured():
+    measured, typical = {"a": 0.9, "b": 0.1}, {"a": 0.25, "b": 0.65}
+    assert within_tolerance(measured, typical, 1e9) == pytest.approx(measured)
+    assert within_tolerance(measured, typical, 1) == pytest.approx({"a": 0.25 / 0.9, "b": 0.65 / 0.9})
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        {"fft": "structural", "ssim": "structural"},
+        {"content": "perceptual", "style": "perceptual"},
+        {"l1": "pixel", "mine": "pixel"},
+    ],
+)
+@pytest.mark.parametrize("wrong", [1e-6, 0.01, 100.0, 1e6])
+@pytest.mark.parametrize("beside", [{}, {"other": "perceptual"}])
+def test_within_a_role_a_wrong_weight_ends_within_the_tolerance(roles, wrong, beside):
+    first, second = roles
+    measured = {first: wrong, second: 1.0, **dict.fromkeys(beside, 1.0)}
+    ended = targets(measured, {**roles, **beside}, target="auto", share_floor=0)
+    off = ended[first] / ended[second]
+    if "perceptual" in roles.values() and beside:  # then there are three of the role, and the median decides
+        assert 1 / 2 - 1e-9 <= off <= 2 + 1e-9
+    else:
+        assert off == pytest.approx(2 if wrong > 1 else 0.5)
 
 
 def test_splitting_a_loss_in_two_changes_nothing_for_the_others():
@@ -53,11 +93,23 @@ def test_splitting_a_loss_in_two_changes_nothing_for_the_others():
     assert split["conv2"] == pytest.approx(2 * split["conv1"])
 
 
-def test_tolerance_1_gives_the_typical_shares_and_a_huge_one_keeps_the_measured():
-    measured = {"l1": 0.9, "vgg": 0.1}
-    assert within_tolerance(measured, ROLES, tolerance=1e9, typical=TYPICAL_SHARES) == pytest.approx(measured)
-    typical = within_tolerance(measured, ROLES, tolerance=1, typical=TYPICAL_SHARES)
-    assert typical == pytest.approx({"l1": 0.25 / 0.9, "vgg": 0.65 / 0.9})
+def test_a_loss_of_unknown_role_is_refused_in_one_line_under_auto_alone():
+    roles = {"l1": "pixel", "mine": "unknown"}
+    with pytest.raises(OptionError, match=r"^target: is auto, .* the name of mine does not tell it; .* one of pixel, "):
+        new_scheduler(roles, auto_calibrate=True)
+    for target in ("baseline", "weights", {"l1": 0.5, "mine": 0.5}):
+        new_scheduler(roles, auto_calibrate=True, target=target)
+    new_scheduler(roles, auto_calibrate=True, signal="loss_ratio")
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [{"mine": "unknown"}, {"l1": "pixel"}, {"gan": "adversarial", "tv": "regularization"}, {"gan": "adversarial"}],
+)
+def test_a_wish_that_cannot_act_is_no_error(roles):
+    scheduler = new_scheduler(roles, auto_calibrate=True, prefer="fidelity", baseline_iterations=10)
+    steps = run(scheduler, constant(**dict.fromkeys(roles, 3.0)), 40)
+    assert all(set(step.factors.values()) == {1.0} for step in steps)
 
 
 @pytest.mark.parametrize("wrong", [1e-6, 0.01, 0.4, 3.0, 100.0, 1e6])
@@ -81,31 +133,36 @@ _sizes = st.floats(1e-6, 1e6)
 
 
 @settings(max_examples=200, deadline=None)
-@given(sizes=st.tuples(_sizes, _sizes, _sizes, _sizes), tolerance=st.floats(1, 50))
-def test_no_two_losses_end_further_from_their_typical_proportion_than_is_tolerated(sizes, tolerance):
-    measured = dict(zip(ROLES, (size / sum(sizes) for size in sizes), strict=True))
-    ended = within_tolerance(measured, ROLES, tolerance=tolerance, typical=TYPICAL_SHARES)
+@given(
+    sizes=st.lists(_sizes, min_size=1, max_size=6),
+    typical=st.lists(st.floats(0.01, 1), min_size=6, max_size=6),
+    tolerance=st.floats(1, 50),
+)
+def test_no_two_end_further_from_their_typical_proportion_than_is_tolerated(sizes, typical, tolerance):
+    measured = {place: size / sum(sizes) for place, size in enumerate(sizes)}
+    usual = dict(enumerate(typical[: len(sizes)]))
+    ended = within_tolerance(measured, usual, tolerance)
     assert sum(ended.values()) == pytest.approx(1)
 
     def off(shares, a, b):  # how many times the typical proportion
-        return (shares[a] / shares[b]) / (TYPICAL_SHARES[ROLES[a]] / TYPICAL_SHARES[ROLES[b]])
+        return (shares[a] / shares[b]) / (usual[a] / usual[b])
 
-    for a, b in itertools.permutations(ROLES, 2):
+    for a, b in itertools.permutations(measured, 2):
         assert off(ended, a, b) <= tolerance * (1 + 1e-9)
         if off(measured, a, b) >= 1:  # never past the typical proportion, nor away from it
             assert 1 - 1e-9 <= off(ended, a, b) <= off(measured, a, b) * (1 + 1e-9)
-    near = tolerance**0.5  # losses this near to the typical shares, all of them, stay as they are
-    kept = {name: TYPICAL_SHARES[ROLES[name]] * near ** (size % 1 - 0.5) for name, size in measured.items()}
-    kept = {name: share / sum(kept.values()) for name, share in kept.items()}
-    assert within_tolerance(kept, ROLES, tolerance=tolerance, typical=TYPICAL_SHARES) == pytest.approx(kept)
+    near = tolerance**0.5  # those this near to the typical shares, all of them, stay as they are
+    kept = {place: usual[place] * near ** (size % 1 - 0.5) for place, size in measured.items()}
+    kept = {place: share / sum(kept.values()) for place, share in kept.items()}
+    assert within_tolerance(kept, usual, tolerance) == pytest.approx(kept)
 
 
 @pytest.mark.parametrize("losses", [49, 50, 51, 80])
-@pytest.mark.parametrize("rule", ["auto", "baseline"])
-def test_floors_that_cannot_be_met_together_yield(losses: int, rule: str):
+@pytest.mark.parametrize("options", [{"target": "auto", "share_tolerance": 1e9}, {"share_floor": 0.02}])
+def test_floors_that_cannot_be_met_together_yield(losses: int, options):
     roles = {f"loss{i}": "perceptual" for i in range(losses)}
     measured = {name: 1.0 if i else 1e6 for i, name in enumerate(roles)}
-    result = targets(measured, roles, target=rule)
+    result = targets(measured, roles, **options)
     assert sum(result.values()) == pytest.approx(1)
     assert all(share > 0 for share in result.values())
     assert result["loss0"] >= max(list(result.values())[1:]) - 1e-12
@@ -153,24 +210,9 @@ def test_bounded_sums_to_one_within_bounds_and_keeps_proportions_between(raw, fl
     assert list(result.values()) == pytest.approx(expected, abs=1e-6)
 
 
-TV: Roles = {"l1": "pixel", "fft": "structural", "tv": "regularization"}
-
-
-@pytest.mark.parametrize("rule", ["auto", "baseline"])
-@pytest.mark.parametrize("share", [0.0001, 0.01, 0.3, 0.97])
-def test_a_regularization_is_lowered_where_it_is_large_and_never_raised(rule, share):
-    measured = {"l1": 0.4 * (1 - share), "fft": 0.6 * (1 - share), "tv": share}
-    shares = targets(measured, roles=TV, target=rule)
-    assert sum(shares.values()) == pytest.approx(1)
-    assert shares["tv"] <= share * (1 + 1e-9)
-    if share > 0.1 and rule == "auto":
-        # 0.02 times the root of 2 beside twice 0.25 at the median of 0.4 and 0.6, their geometric mean
-        tv = 0.02 * 2**0.5 * (0.4 * 0.6) ** 0.5 / 0.25
-        assert shares["tv"] == pytest.approx(tv / (1 + tv))
-        assert shares["l1"] / shares["fft"] == pytest.approx(0.4 / 0.6)
-
-
-def test_regularizations_alone_are_balanced_like_any_losses():
-    alone: Roles = {"a": "regularization", "b": "regularization"}
-    shares = targets({"a": 0.999, "b": 0.001}, roles=alone, target="baseline")
-    assert shares == pytest.approx({"a": 0.95, "b": 0.05})  # the usual ceiling
+@pytest.mark.parametrize("measured", [{"l1": 110.0, "vgg": 0.3}, {"l1": 1e-6, "vgg": 1}, {"l1": 1, "vgg": 1}])
+def test_baseline_keeps_the_measured_shares_unless_bounds_are_written(measured):
+    whole = sum(measured.values())
+    assert targets(measured, target="baseline") == pytest.approx({n: m / whole for n, m in measured.items()})
+    bound = targets(measured, target="baseline", share_floor=0.02, share_ceiling=0.95)
+    assert all(0.02 - 1e-9 <= share <= 0.95 + 1e-9 for share in bound.values())
