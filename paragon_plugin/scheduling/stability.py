@@ -161,7 +161,8 @@ def detect_instability(recent: Sequence[float], usual: Usual, evidence: float) -
     """
     if exponential_loss_growth(recent, usual, evidence):
         return "exponential_loss_growth"
-    return "high_loss_variance" if high_loss_variance(recent, usual) else None
+    # While evidence of growth gathers, a step up is no variance: a few values more will tell.
+    return "high_loss_variance" if evidence == 0 and high_loss_variance(recent, usual) else None
 
 
 def corrected(correction: Factors, issue: Issue) -> Factors:
@@ -230,7 +231,7 @@ class StabilityMonitor:
         risen = statistics.fmean(self.recent[-EDGE:])
         for level in self.levels.values():
             level[0], level[1] = level[0] + risen, min(level[1], EDGE)
-        self.evidence, self.recent, self.cool_down, self.quiet = 0.0, [], COOL_DOWN + 1, 0
+        self.evidence, self.recent, self.cool_down, self.quiet = 0.0, [], COOL_DOWN, 0
         self.usual.before = 0.0
 
     def _recover(self, iteration: int) -> Literal["recovered"] | None:

@@ -16,7 +16,12 @@ from torch import Tensor, nn
 FILE = Path(__file__).with_suffix(".json")
 STEPS = 40
 
-SCHEDULING = {"enabled": True, "auto_calibrate": True, "baseline_iterations": 6}
+SCHEDULING = {
+    "enabled": True,
+    "auto_calibrate": True,
+    "baseline_iterations": 6,
+    "typical_shares": {"pixel": 0.25, "structural": 0.25},
+}
 CASES: dict[str, dict[str, Any]] = {
     "decided on at once": {},
     "two parts, decided on at the end": {"accum_iter": 2},

@@ -16,6 +16,7 @@ ROLES: Roles = {"l1": "pixel", "vgg": "perceptual", "gan": "adversarial"}
 FAST = {"baseline_iterations": 20, "momentum": 0.8, "adaptation_threshold": 0}
 EXPLICIT = {"l1": 0.5, "vgg": 0.47, "gan": 0.03}
 CEILING = TYPICAL_SHARES["balanced"]["adversarial"]
+PIXEL, PERCEPTUAL = TYPICAL_SHARES["balanced"]["pixel"], TYPICAL_SHARES["balanced"]["perceptual"]
 PENALTY = TYPICAL_SHARES["balanced"]["regularization"]
 
 
@@ -45,20 +46,20 @@ def test_under_auto_the_share_is_under_its_ceiling_at_every_step(seed, scale, no
 
 @pytest.mark.parametrize("scale", [1e2, 1e5])
 def test_a_gan_100_times_too_strong_is_never_raised_and_held_at_its_ceiling(scale):
-    norms = {"l1": 1.0, "vgg": 2.6, "gan": scale}
+    norms = {"l1": PIXEL, "vgg": PERCEPTUAL, "gan": scale}
     for step in run(new_scheduler(ROLES, auto_calibrate=True), constant(**norms), 400):
         assert step.factors["gan"] < 1
         assert step.shares["gan"] == pytest.approx(CEILING, rel=1e-9)
         part = shares(step.factors, norms)
-        assert part["l1"] / part["vgg"] == pytest.approx(1 / 2.6, rel=1e-6)  # the balance of the others
+        assert part["l1"] / part["vgg"] == pytest.approx(PIXEL / PERCEPTUAL, rel=1e-6)  # the balance of the others
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1e-3, 0.03])
 def test_an_adversarial_loss_under_its_ceiling_is_left_exactly_alone(scale):
     scheduler = new_scheduler(ROLES, auto_calibrate=True, total_iter=500)
-    steps = run(scheduler, constant(l1=0.01, vgg=2, gan=scale), 500)
+    steps = run(scheduler, constant(l1=PIXEL / 100, vgg=2, gan=scale), 500)
     assert all(step.factors["gan"] == step.multipliers["gan"] == 1.0 for step in steps)
-    assert steps[-1].factors["l1"] > 3  # while the others are balanced
+    assert steps[-1].factors["l1"] > 2  # while the others are balanced
 
 
 @pytest.mark.parametrize("role", ["adversarial", "regularization"])
@@ -100,7 +101,8 @@ def _learning(start: float, end: float, constant_of_time: float):
 
 
 def _norms(share):
-    return lambda i: {"l1": 0.28, "vgg": 0.72, "gan": share(i) / (1 - share(i))}
+    others = {"l1": PIXEL / (PIXEL + PERCEPTUAL), "vgg": PERCEPTUAL / (PIXEL + PERCEPTUAL)}
+    return lambda i: others | {"gan": share(i) / (1 - share(i))}
 
 
 @pytest.mark.parametrize("constant_of_time", [150, 2000])

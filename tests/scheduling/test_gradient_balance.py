@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_runs import Roles, constant, new_scheduler, readings, run, shares
 
-from paragon_plugin.scheduling.options import Role
+from paragon_plugin.scheduling.options import WISHES, Role
 from paragon_plugin.scheduling.roles import TYPICAL_SHARES
 
 PIXEL_AND_VGG: Roles = {"l1": "pixel", "vgg": "perceptual"}
 THREE: Roles = {"l1": "pixel", "ssim": "structural", "vgg": "perceptual"}
 FAST = {"baseline_iterations": 20, "momentum": 0.5, "adaptation_threshold": 0}
+TYPICAL = {"typical_shares": {"pixel": 0.25, "structural": 0.25, "perceptual": 0.65}}
+"""What the hand-computed numbers are for."""
 
 
 # -- the shares reach their targets ------------------------------------------------------------------------------------
@@ -147,7 +149,7 @@ def test_multipliers_stop_at_their_bounds():
 def test_auto_takes_shares_far_from_the_typical_ones_to_twice_the_typical_proportion():
     # Perceptual loss 100 times too weak: n = 1 and 0.02 where 2 would be usual. By hand:
     # t_l1 / t_vgg = 2 * 0.25 / 0.65 = 0.769231, so 43.4783 % and 56.5217 %.
-    scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", **FAST)
+    scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", **TYPICAL, **FAST)
     step = run(scheduler, constant(l1=1, vgg=0.02), 40)[-1]
     assert step.shares == pytest.approx({"l1": 0.434783, "vgg": 0.565217}, abs=1e-6)
     assert step.factors["vgg"] == pytest.approx(0.565217 * 1.02 / 0.02, rel=1e-5)
@@ -155,12 +157,12 @@ def test_auto_takes_shares_far_from_the_typical_ones_to_twice_the_typical_propor
 
 def test_auto_is_the_default_with_auto_calibrate_and_baseline_without():
     for auto, expected in ((True, 0.565217), (False, 0.02 / 1.02)):
-        scheduler = new_scheduler(PIXEL_AND_VGG, auto_calibrate=auto, **FAST)
+        scheduler = new_scheduler(PIXEL_AND_VGG, auto_calibrate=auto, **TYPICAL, **FAST)
         assert run(scheduler, constant(l1=1, vgg=0.02), 40)[-1].shares["vgg"] == pytest.approx(expected, abs=5e-4)
 
 
 def test_auto_does_not_go_under_the_floor():
-    scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", share_tolerance=1e4, **FAST)
+    scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", share_tolerance=1e4, **TYPICAL, **FAST)
     step = run(scheduler, constant(l1=1, vgg=1e-6), 40)[-1]
     assert step.shares == pytest.approx({"l1": 0.98, "vgg": 0.02}, rel=1e-9)
 
@@ -168,7 +170,7 @@ def test_auto_does_not_go_under_the_floor():
 @pytest.mark.parametrize(("tolerance", "vgg"), [(24, 0.1), (1, 0.65 / 0.9)])
 def test_the_tolerance_keeps_measured_shares_or_gives_the_typical_ones(tolerance: float, vgg: float):
     # 9 : 1 is 23.4 times the typical 0.25 : 0.65
-    scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", share_tolerance=tolerance, **FAST)
+    scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", share_tolerance=tolerance, **TYPICAL, **FAST)
     steps = run(scheduler, constant(l1=9, vgg=1), 40)
     assert steps[-1].shares["vgg"] == pytest.approx(vgg, rel=1e-9)
     if tolerance > 1:
@@ -182,7 +184,7 @@ def test_typical_shares_can_be_overridden():
 
 
 def test_auto_leaves_weights_near_the_typical_ones_exactly_alone():
-    scheduler = new_scheduler(PIXEL_AND_VGG, auto_calibrate=True, baseline_iterations=20)
+    scheduler = new_scheduler(PIXEL_AND_VGG, auto_calibrate=True, baseline_iterations=20, **TYPICAL)
     steps = run(scheduler, constant(l1=1, vgg=4.8), 200)  # 1 : 2.6 is typical
     assert all(step.factors == {"l1": 1.0, "vgg": 1.0} for step in steps)
     assert {d.reason.split("; ")[1] for step in steps for d in step.decisions} == {"its weight is kept"}
@@ -234,14 +236,12 @@ def test_weights_rule_reads_the_base_weights_as_shares():
     assert all(factor > 0 for factor in step.factors.values())  # a negative weight keeps its sign
 
 
-@pytest.mark.parametrize(
-    ("prefer", "vgg", "told"), [("fidelity", 5.0, True), ("balanced", 5.0, False), ("perceptual", 5.0, True)]
-)
-def test_a_calibration_by_more_than_3_says_how_to_keep_the_weight(prefer, vgg, told):
-    # 1 : 5, where 1 : 0.125, 1 : 2.6 and 1 : 18 are typical: the first and the last change by more than that
+@pytest.mark.parametrize(("wrong", "told"), [(1.0, False), (3.0, False), (1 / 3, False), (100.0, True), (0.01, True)])
+@pytest.mark.parametrize("prefer", WISHES)
+def test_a_calibration_by_more_than_3_says_how_to_keep_the_weight(prefer, wrong, told):
     typical = TYPICAL_SHARES[prefer]
-    vgg = typical["perceptual"] / typical["pixel"] * (1 if not told else 100)
-    steps = run(new_scheduler(PIXEL_AND_VGG, auto_calibrate=True, prefer=prefer), constant(l1=1, vgg=vgg), 60)
+    norms = constant(l1=1, vgg=wrong * typical["perceptual"] / typical["pixel"])
+    steps = run(new_scheduler(PIXEL_AND_VGG, auto_calibrate=True, prefer=prefer), norms, 60)
     reasons = [d.reason for step in steps for d in step.decisions if d.kind == "calibrated"]
     assert any(reason.endswith("; if you meant this weight: 'target: baseline'") for reason in reasons) == told
 

@@ -114,16 +114,18 @@ def test_a_wish_that_cannot_act_is_no_error(roles):
 
 @pytest.mark.parametrize("wrong", [1e-6, 0.01, 0.4, 3.0, 100.0, 1e6])
 def test_right_weights_stay_and_wrong_ones_end_wrong_by_the_tolerance(wrong: float):
-    right = targets({"l1": 0.25, "vgg": 0.65}, target="auto", share_floor=0)
-    ended = targets({"l1": 0.25, "vgg": 0.65 * wrong}, target="auto", share_floor=0)
-    assert right == pytest.approx({"l1": 0.25 / 0.9, "vgg": 0.65 / 0.9})
+    pixel, perceptual = (TYPICAL_SHARES["balanced"][role] for role in ("pixel", "perceptual"))
+    right = targets({"l1": pixel, "vgg": perceptual}, target="auto", share_floor=0)
+    ended = targets({"l1": pixel, "vgg": perceptual * wrong}, target="auto", share_floor=0)
+    assert right["vgg"] / right["l1"] == pytest.approx(perceptual / pixel)
     off = (ended["vgg"] / ended["l1"]) / (right["vgg"] / right["l1"])
     assert off == pytest.approx(2 if wrong > 1 else 0.5)
 
 
 def test_one_weight_in_the_wrong_unit_leaves_the_proportion_of_the_others():
     for name in ("l1", "ssim", "vgg"):
-        measured = {"l1": 0.25, "ssim": 0.2, "vgg": 0.65}
+        measured = {loss: 0.9 ** (loss == "ssim") * TYPICAL_SHARES["balanced"][ROLES[loss]] for loss in ROLES}
+        del measured["gan"]
         ended = targets({**measured, name: 1000 * measured[name]}, target="auto")
         a, b = (other for other in measured if other != name)
         assert ended[a] / ended[b] == pytest.approx(measured[a] / measured[b])
