@@ -41,6 +41,8 @@ def test_check_passes_on_what_init_writes(recipe: str, photos: Path, capsys: pyt
     assert "no errors, no warnings" in capsys.readouterr().out
     options = yaml.safe_load(Path("mine.yml").read_text())
     assert options["datasets"]["train"]["exclude"] == ["more/e.png", "f.png"]
+    wished = {"fidelity": "fidelity", "perceptual": "perceptual"}.get(recipe)
+    assert options["train"]["dynamic_loss_scheduling"].get("prefer") == wished
     # Of images 110 pixels wide, for x4 and a discriminator that halves a patch three times.
     assert options["datasets"]["train"]["gt_size"] == 104
 

@@ -22,6 +22,12 @@ MEANT_FOR = {
     "realesrgan": "photographs with unknown blur, noise and JPEG artefacts",
 }
 
+PREFER = {
+    "fidelity": "fidelity  # highest PSNR: nearness to the target image before looks",
+    "perceptual": "perceptual  # natural texture: looks before nearness to the target image",
+}
+"""The wish that a recipe implies, with its reason; the others want both, which is the default."""
+
 _PERCEPTUAL = """\
 - type: PerceptualLoss
   layer_weights: {conv1_2: 0.1, conv2_2: 0.1, conv3_4: 1, conv4_4: 1, conv5_4: 1}
@@ -201,6 +207,8 @@ def _train(plan: Plan, adversarial: bool, has_vgg: bool) -> list[str]:
         "  enabled: true",
         "  auto_calibrate: true",
     ]
+    if plan.wish.recipe in PREFER:
+        lines += [f"  prefer: {PREFER[plan.wish.recipe]}"]
     return lines
 
 
