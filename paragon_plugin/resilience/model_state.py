@@ -26,7 +26,8 @@ def model_state_kept(model: object) -> Iterator[None]:
     plain = {name: _copied(value) for name, value in attributes.items() if isinstance(value, dict) and name != "opt"}
     parts = [part for value in attributes.values() for part in _parts(value)]
     networks = [_Network(part) for part in parts if isinstance(part, nn.Module)]
-    movers = [(part, _on_cpu(part.state_dict())) for part in parts if isinstance(part, Optimizer | LRScheduler)]
+    optimizers = [(part, _on_cpu(part.state_dict())) for part in parts if isinstance(part, Optimizer)]
+    schedulers = [(part, copy.deepcopy(part.state_dict())) for part in parts if isinstance(part, LRScheduler)]
     try:
         yield
     finally:
@@ -34,8 +35,8 @@ def model_state_kept(model: object) -> Iterator[None]:
         vars(model).update(attributes | {name: value for name, value in plain.items() if value is not None})
         for network in networks:
             network.restore()
-        for mover, state in movers:
-            mover.load_state_dict(state)
+        for part, state in [*optimizers, *schedulers]:
+            part.load_state_dict(state)
 
 
 def _parts(value: Any) -> list[Any]:
