@@ -91,23 +91,21 @@ def _rehearse_training(options: Options, model: Any, dataset: Any) -> None:
     size = _batch_size(options)
     with host_refusals("datasets.train"):
         batch = default_collate([items[place % len(items)] for place in range(size)])
-    step = _scheduled_step if isinstance(model, ScheduledModel) else _step_of_the_host
     warm_up = options["train"].get("warmup_iter", -1)
     first: Mapping[str, float] = {}
     for number in range(1, MOST_STEPS + 1):
         model.update_learning_rate(number, warmup_iter=warm_up)
         with _told_after(number - 1, model):
-            values = step(options, model, batch)
+            values = _step(options, model, batch)
         first = first or values
         if number > 1 and not any(abs(value) > RUNAWAY * abs(first.get(name, value)) for name, value in values.items()):
             return
 
 
-def _scheduled_step(_options: Options, model: Any, batch: Any) -> Mapping[str, float]:
-    return model.rehearse(batch)
-
-
-def _step_of_the_host(options: Options, model: Any, batch: Any) -> Mapping[str, float]:
+def _step(options: Options, model: Any, batch: Any) -> Mapping[str, float]:
+    """One step of everything; the value of each loss."""
+    if isinstance(model, ScheduledModel):
+        return model.rehearse(batch)
     train = options["train"]
     every, after = int(train.get("net_d_iters") or 1), int(train.get("net_d_init_iters") or 0)
     with host_refusals(f"model_type {options['model_type']}"):
