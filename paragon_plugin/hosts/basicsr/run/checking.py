@@ -132,7 +132,7 @@ def _schedule(options: Options, recipe: list[Any], problems: Problems) -> list[s
         network = build_alone("network_g", options["network_g"])
     except OptionError:
         return []  # told of
-    return [*learning_rate_lines(options), *effective_schedule(options, recipe, network, problems)]
+    return [*learning_rate_lines(options, problems), *effective_schedule(options, recipe, network, problems)]
 
 
 def _found_weights(options: Options) -> list[str]:
