@@ -67,7 +67,8 @@ def test_a_sound_file_has_no_problem_and_shows_its_schedule(
     text = "\n".join(lines)
     assert "l1_loss   pixel        weight 1" in text
     assert "fft_loss  structural   weight 1, from iteration 5" in text
-    assert "target auto; network is paragonsr2_nano" in text
+    assert "target auto, prefer balanced (" in text
+    assert "; network is paragonsr2_nano" in text
     assert "baseline_iterations   10        preset nano, capped at 5% of total_iter" in text
     assert state.shape == torch.get_rng_state().shape
 
