@@ -9,7 +9,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from training_parts import paired_folders
+
+from paragon_plugin.scheduling.roles import TYPICAL_SHARES
+from paragon_plugin.scheduling.run_record import RunRecord
 
 pytestmark = pytest.mark.usefixtures("host")
 
@@ -71,6 +75,58 @@ def test_a_sound_file_has_no_problem_and_shows_its_schedule(
     assert "; network is paragonsr2_nano" in text
     assert "baseline_iterations   10        preset nano, capped at 5% of total_iter" in text
     assert state.shape == torch.get_rng_state().shape
+
+
+def test_the_wish_the_limits_and_what_an_earlier_run_found_are_told(
+    check: Check, short_options: Options, folders: Path
+) -> None:
+    block = {"enabled": True, "auto_calibrate": True, "adversarial_share": 0.25, "adversarial_max_calibration": 3}
+    losses = [{"type": "L1Loss"}, {"type": "WeightedTVLoss", "loss_weight": 1e-3}]
+    options = {"train__losses": losses, "train__dynamic_loss_scheduling": block}
+    file = short_options(**paired_folders(folders), **options, train__total_iter=1000)
+    status, lines = check(file)
+    assert status == 0
+    where = "warning: train.dynamic_loss_scheduling."
+    assert problems(lines) == [
+        f"{where}adversarial_share: is deprecated; write 'typical_shares: {{adversarial: ...}}' instead; "
+        "it is taken as that",
+        f"{where}adversarial_max_calibration: is deprecated; it has no effect any more: an adversarial loss is never "
+        "raised",
+    ]
+    share = 100 * TYPICAL_SHARES["balanced"]["regularization"]
+    assert f"weighted_tv_loss: at most {share:g} % of the update, never raised." in lines
+    assert "l1_loss: observed for 50 iterations, then calibrated." in lines
+    assert "manual_weights:" not in "".join(lines)
+
+    record = RunRecord(folders / "experiments" / "short")
+    record.describe(name="short")
+    record.start(0)
+    record.scalars(20, {"loss_weights/l1_loss": 1.0, "loss_weights/weighted_tv_loss": 1e-3})
+    record.scalars(40, {"loss_weights/l1_loss": 0.71234, "loss_weights/weighted_tv_loss": 2e-5})
+    record.end(40, "finished")
+    _, lines = check(file)
+    at = lines.index("short arrived at these weights (iteration 40), as constants:")
+    assert yaml.safe_load("\n".join(lines[at + 1 : at + 4])) == {
+        "manual_weights": {"l1_loss": 0.7123, "weighted_tv_loss": 2e-5}
+    }
+
+
+def test_a_loss_of_unknown_role_needs_one_under_auto_alone(
+    check: Check, short_options: Options, folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from basicsr.utils.registry import LOSS_REGISTRY
+
+    monkeypatch.setitem(LOSS_REGISTRY._obj_map, "Mine", type("Mine", (LOSS_REGISTRY.get("L1Loss"),), {}))
+    for role, target, refused in ((None, "auto", True), ("pixel", "auto", False), (None, "baseline", False)):
+        losses = [{"type": "L1Loss"}, {"type": "Mine"} | ({"role": role} if role else {})]
+        block = {"enabled": True, "target": target}
+        options = {"train__losses": losses, "train__dynamic_loss_scheduling": block}
+        status, lines = check(short_options(**paired_folders(folders), **options))
+        assert (status == 2) == refused
+        if refused:
+            (line,) = problems(lines)
+            assert line.startswith("error: train.dynamic_loss_scheduling.target: is auto, which needs the role of ")
+            assert "mine" in line
 
 
 def test_everything_is_told_at_once(check: Check, short_options: Options, folders: Path) -> None:
