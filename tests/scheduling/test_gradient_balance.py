@@ -3,6 +3,7 @@
 import itertools
 import math
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from paragon_plugin.scheduling.roles import TYPICAL_SHARES
 PIXEL_AND_VGG: Roles = {"l1": "pixel", "vgg": "perceptual"}
 THREE: Roles = {"l1": "pixel", "ssim": "structural", "vgg": "perceptual"}
 FAST = {"baseline_iterations": 20, "momentum": 0.5, "adaptation_threshold": 0}
-TYPICAL = {"typical_shares": {"pixel": 0.25, "structural": 0.25, "perceptual": 0.65}}
+TYPICAL: dict[str, Any] = {"typical_shares": {"pixel": 0.25, "structural": 0.25, "perceptual": 0.65}}
 """What the hand-computed numbers are for."""
 
 
@@ -262,18 +263,16 @@ def test_targets_are_met_whatever_the_number_of_losses_and_their_units(exponents
     kinds: list[Role] = ["pixel", "structural", "perceptual"]
     roles: Roles = {name: draw.choice(kinds) for name in norms}
     wanted = dict(zip(norms, parts, strict=False))
-    if rule == "explicit":
-        options = {"target": wanted}
-    else:
-        options = {"target": rule} | ({"share_floor": 0} if rule == "auto" else {})
-    scheduler = new_scheduler(roles, weights=wanted, **{**FAST, "baseline_iterations": 10}, **options)
+    options: dict[str, Any] = {**FAST, "baseline_iterations": 10, "share_floor": 0}
+    options["target"] = wanted if rule == "explicit" else rule
+    scheduler = new_scheduler(roles, weights=wanted, **options)
     step = run(scheduler, constant(**norms), 25)[-1]
     assert math.fsum(step.shares.values()) == pytest.approx(1)
     assert math.fsum(step.factors[name] * norm for name, norm in norms.items()) == pytest.approx(sum(norms.values()))
     if rule != "auto":
         assert step.shares == pytest.approx({name: part / sum(wanted.values()) for name, part in wanted.items()})
         return
-    typical = TYPICAL_SHARES["balanced"]
+    typical = {str(role): share for role, share in TYPICAL_SHARES["balanced"].items()}
     whole = {role: math.fsum(step.shares[n] for n in norms if roles[n] == role) for role in set(roles.values())}
     for a, b in itertools.permutations(whole, 2):
         assert whole[a] / whole[b] <= 2 * typical[a] / typical[b] * (1 + 1e-9)

@@ -94,7 +94,7 @@ def test_splitting_a_loss_in_two_changes_nothing_for_the_others():
 
 
 def test_a_loss_of_unknown_role_is_refused_in_one_line_under_auto_alone():
-    roles = {"l1": "pixel", "mine": "unknown"}
+    roles: Roles = {"l1": "pixel", "mine": "unknown"}
     with pytest.raises(OptionError, match=r"^target: is auto, .* the name of mine does not tell it; .* one of pixel, "):
         new_scheduler(roles, auto_calibrate=True)
     for target in ("baseline", "weights", {"l1": 0.5, "mine": 0.5}):
@@ -124,8 +124,8 @@ def test_right_weights_stay_and_wrong_ones_end_wrong_by_the_tolerance(wrong: flo
 
 def test_one_weight_in_the_wrong_unit_leaves_the_proportion_of_the_others():
     for name in ("l1", "ssim", "vgg"):
-        measured = {loss: 0.9 ** (loss == "ssim") * TYPICAL_SHARES["balanced"][ROLES[loss]] for loss in ROLES}
-        del measured["gan"]
+        typical = TYPICAL_SHARES["balanced"]
+        measured = {"l1": typical["pixel"], "ssim": 0.9 * typical["structural"], "vgg": typical["perceptual"]}
         ended = targets({**measured, name: 1000 * measured[name]}, target="auto")
         a, b = (other for other in measured if other != name)
         assert ended[a] / ended[b] == pytest.approx(measured[a] / measured[b])

@@ -4,6 +4,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import pytest
 from synthetic_runs import new_scheduler
@@ -23,7 +24,9 @@ from paragon_plugin.scheduling.stability import (
 DOUBLE = math.log(2)
 
 
-def observe(monitor: StabilityMonitor, values: Iterable[float | Mapping[str, float]], first: int = 1000):
+def observe(
+    monitor: StabilityMonitor, values: Iterable[float | Mapping[str, float]], first: int = 1000
+) -> dict[int, Any]:
     """What the monitor answered, by iteration, where it answered."""
     rows = (value if isinstance(value, Mapping) else {"l1": value} for value in values)
     answers = {iteration: monitor.observe(iteration, row) for iteration, row in enumerate(rows, start=first)}
