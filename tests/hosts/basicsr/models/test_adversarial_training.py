@@ -8,6 +8,8 @@ import pytest
 import torch
 from training_parts import ADVERSARIAL, batches, build, flat, options_of, train
 
+from paragon_plugin.scheduling.roles import TYPICAL_SHARES
+
 
 @pytest.fixture(autouse=True)
 def _host(host: None) -> None:
@@ -15,7 +17,7 @@ def _host(host: None) -> None:
 
 
 @pytest.mark.parametrize("model_type", ["ParagonGANModel", pytest.param("ParagonESRGANModel", marks=pytest.mark.slow)])
-def test_both_learn_and_the_adversarial_share_stays_within_its_rails(
+def test_both_learn_and_the_adversarial_share_is_under_its_ceiling(
     short_options: Callable[..., Path], tmp_path: Path, model_type: str
 ) -> None:
     file = short_options(
@@ -30,12 +32,13 @@ def test_both_learn_and_the_adversarial_share_stays_within_its_rails(
     model = build(options_of(file, tmp_path), model_type)
     data = batches(300)
     logs: list[dict[str, float]] = []
+    ceiling = TYPICAL_SHARES["balanced"]["adversarial"]
     for iteration, batch in enumerate(data, start=1):
         model.feed_data(batch)
         model.optimize_parameters(iteration)
         logs.append(model.get_current_log())
-        assert logs[-1]["loss_shares/gan_loss"] <= 0.1 + 1e-6
-    assert model.losses.balance.scheduler.states["gan_loss"].calibrated_at is not None
+        assert logs[-1]["loss_shares/gan_loss"] <= ceiling + 1e-6
+    assert model.losses.balance.scheduler.states["gan_loss"].calibrated_at is None
     assert torch.isfinite(flat(model)).all()
     assert torch.isfinite(flat(model, "net_d")).all()
 
@@ -51,8 +54,8 @@ def test_both_learn_and_the_adversarial_share_stays_within_its_rails(
     assert max(told_apart[1:]) > 0.002 + abs(told_apart[0])
     assert {"loss_weights/gan_loss", "loss_shares/gan_loss", "l_gan_loss", "l_d_real", "l_d_fake"} <= set(logs[-1])
     decisions = (tmp_path / "experiments/short/loss_schedule.jsonl").read_text()
-    assert "gan_loss would exceed 10 % of the update; held there" in decisions
-    assert "gan_loss gave" in decisions
+    assert f"gan_loss would exceed {100 * ceiling:g} % of the update; held there" in decisions
+    assert "gan_loss gave" not in decisions
 
 
 def test_the_discriminator_waits_for_its_loss(short_options: Callable[..., Path], tmp_path: Path) -> None:
