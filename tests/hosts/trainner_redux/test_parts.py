@@ -40,7 +40,7 @@ def step(weights: dict[str, float], parts: int = 1) -> tuple[LossBalance, list[f
     net, disc = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 1, 3)
     criteria = {"l_g_l1": nn.L1Loss(), "l_g_parts": Parts(), "l_g_gan": Adversarial()}
     optimizer, optimizer_d = torch.optim.AdamW(net.parameters(), 1e-3), torch.optim.AdamW(disc.parameters(), 1e-3)
-    balance = LossBalance(weights, total_iter=100, network=net, parts=parts)
+    balance = LossBalance(weights, total_iter=100, network=net, parts=parts, roles={"l_g_parts": "perceptual"})
     balance.ride_with(optimizer)
     for label in ("l_g_l1", "l_g_parts"):
         tap_criterion(balance, label, criteria[label])

@@ -225,7 +225,8 @@ def test_resumed_run_goes_on_as_if_it_had_never_stopped(train: Train, optimizer:
     # A schedule-free optimizer averages weights when it saves and takes the average apart again, with rounding.
     tolerance = 1e-5 if "ScheduleFree" in optimizer else 0.0
     assert later.balance.weights() == pytest.approx(whole.balance.weights(), rel=tolerance, abs=0)
-    assert later.balance.log() == pytest.approx(whole.balance.log(), rel=tolerance, abs=0)
+    rounding = 1e-7 if tolerance else 0.0  # of an MS-SSIM near 1, whose distance from 1 is the loss
+    assert later.balance.log() == pytest.approx(whole.balance.log(), rel=tolerance, abs=rounding)
     assert difference(whole.weights(), later.weights()) <= tolerance
 
 
