@@ -6,8 +6,8 @@ from itertools import groupby
 from .run_history import LoggedDecision, RunHistory
 
 MEANING = {
-    "calibrated": "The scheduler has measured what part of the update each loss makes. It now sets the weights, in small "
-    "steps over as many iterations as it measured.",
+    "calibrated": "The scheduler has measured what part of the update each loss makes. It now sets the weights, in "
+    "small steps over as many iterations as it measured.",
     "dataset": "The training images are scored by their detail. With more detail the scheduler moves more slowly.",
     "phase": "Early readings are rough. So the scheduler moves slowly in the first tenth of a run, faster later.",
     "guard_rail": "An adversarial loss would have made too large a part of the update. It is held at its limit.",
