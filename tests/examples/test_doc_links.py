@@ -55,3 +55,10 @@ def test_navigation_holds_every_page_once() -> None:
             yield from [value] if isinstance(value, str) else files(value)  # type: ignore[arg-type]
 
     assert sorted(files(project["nav"])) == [page.name for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lists_hold_together_on_the_site(page: Path) -> None:
+    """The site's Markdown ends a list at a block that is indented by less than four, and misses one without a gap."""
+    assert not re.findall(r"^ {1,3}```.*", page.read_text("utf-8"), re.M)
+    assert not re.findall(r"^(?!- |\d+\. | |\n).+\n(?:- |\d+\. ).*", prose(page), re.M)
