@@ -80,6 +80,11 @@ mix-blend-mode:difference}
 z-index:1}
 .wipe .tag.a{left:8px}.wipe .tag.b{right:8px}
 input[type=range]{width:min(100%,384px);margin:8px 0 0;accent-color:var(--s0)}
+.choices{display:flex;flex-wrap:wrap;gap:4px 14px;margin-top:6px;font-size:14px}
+select{font:inherit;color:inherit;background:var(--paper);border:1px solid var(--muted);border-radius:6px;
+padding:2px 6px;max-width:170px}
+.unlike{margin-top:14px;border-color:var(--s1)}.unlike ul{margin:4px 0 0;padding-left:20px}
+:focus-visible{outline:2px solid var(--s0);outline-offset:2px}
 .picture{display:grid;grid-template-columns:minmax(0,1fr);gap:8px}
 ol.events{list-style:none;margin:0;padding:0}
 ol.events>li{display:grid;grid-template-columns:34px minmax(0,1fr);padding:10px 0;border-bottom:1px solid var(--grid);
@@ -148,5 +153,17 @@ for (const range of document.querySelectorAll("input[data-wipe]")) {
   const box = range.parentElement.querySelector(".wipe");
   const cut = () => box.style.setProperty("--cut", range.value + "%");
   range.addEventListener("input", cut); cut();
+  const tiles = range.closest(".picture").querySelectorAll(".strip figure");
+  for (const choice of range.parentElement.querySelectorAll("select")) {
+    const right = choice.dataset.side === "right";
+    const show = () => {
+      const tile = tiles[choice.value].querySelector("img").src, label = choice.selectedOptions[0].textContent;
+      box.querySelectorAll("img")[right ? 1 : 0].src = tile;
+      box.querySelector(right ? ".tag.b" : ".tag.a").textContent = label;
+      const still = range.closest(".pair").querySelector(".still");
+      if (right) { still.querySelector("img").src = tile; still.querySelector(".tag").textContent = label; }
+    };
+    choice.addEventListener("change", show);
+  }
 }
 """
