@@ -47,7 +47,9 @@ def unlike(runs: Sequence[RunHistory]) -> list[str]:
         common = set.intersection(*sets.values())
         rest = f"only {listed(sorted(common))} can be compared" if common else "no metric can be compared"
         found.append(f"They were validated on different sets ({_said(validated)}): {rest}.")
-    found += _different_images(runs) + _measured_differently(runs)
+    for name in _different_images(runs):
+        found.append(f"The validation set {name} is not made of the same files in all of them: not to be compared.")
+    found += _measured_differently(runs)
     if len({run.iteration for run in runs}) > 1:
         lengths = {
             run.name: f"{run.iteration:,}" + (", still running" if run.state == "running" else "") for run in runs
@@ -57,14 +59,14 @@ def unlike(runs: Sequence[RunHistory]) -> list[str]:
 
 
 def _different_images(runs: Sequence[RunHistory]) -> list[str]:
+    """Names of validation sets that are made of other files in one run than in another."""
     images: dict[str, set[tuple[str, ...]]] = {}
     for run in runs:
         for key, value in run.options.items():
             if key.startswith("datasets.val") and key.endswith(".name"):
                 block = key.removesuffix("name")
                 images.setdefault(value, set()).add(tuple(run.options.get(block + part, "") for part in _IMAGES))
-    named = [name for name, variants in images.items() if len(variants) > 1]
-    return [f"The validation set {name} is not made of the same files in all of them." for name in named]
+    return [name for name, variants in images.items() if len(variants) > 1]
 
 
 def _measured_differently(runs: Sequence[RunHistory]) -> list[str]:
@@ -87,7 +89,10 @@ def ahead(runs: Sequence[RunHistory]) -> str:
     """HTML, one sentence: which run is ahead, at the last iteration where all were validated."""
     if len({run.options["scale"] for run in runs if run.options.get("scale")}) > 1:
         return ""
+    different = _different_images(runs)
     for places in _in_common(runs):
+        if places[0].dataset in different:
+            continue
         common = _last_in_common(places)
         values = [dict(s.points)[common] if common is not None else s.value for s in places]
         if not all(map(math.isfinite, values)):
@@ -148,7 +153,8 @@ def results(runs: Sequence[RunHistory], state: Callable[[RunHistory], str]) -> s
         ]
         rows.append(f"<tr>{''.join(cells)}{''.join(column[number] for column in columns)}</tr>")
     heads = "".join(f"<th{' class=n' if i > 1 else ''}>{escape(words)}</th>" for i, words in enumerate(head))
-    return f'<div class="card"><div class="scroll"><table><tr>{heads}</tr>{"".join(rows)}</table></div></div>'
+    table = f'<table class="results"><tr>{heads}</tr>{"".join(rows)}</table>'
+    return f'<div class="card"><div class="scroll">{table}</div></div>'
 
 
 def _column(runs: Sequence[RunHistory], wanted: Standing) -> list[str]:

@@ -10,6 +10,9 @@ from .page_parts import figure
 from .run_history import RunHistory
 from .standings import label, standings
 
+EMPTY = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+"""A picture of one transparent pixel."""
+
 
 def validation(runs: Sequence[RunHistory], shared: Sequence[Chart]) -> str:
     charts = [f'<div class="card">{figure(chart)}</div>' for chart in shared if chart.key.startswith("metric_")]
@@ -82,20 +85,19 @@ def _wipe(strip: Strip, unfolded: bool) -> str:
     left, right = runs[:2] if len(runs) > 1 else ("bicubic", runs[0] if runs else "ours")
     if left not in last or right not in last:
         return ""
-    over, under = last[right][1], last[left][1]
     words = escape(f"{left} and {right}")
     choices = ""
     if runs and len(last) > 2:
         choices = "".join(_choice(side, last, name) for side, name in (("left", left), ("right", right)))
         choices = f'<div class="choices">{choices}</div>'
-    original = _still(last["hr"][1]) if "hr" in last else ""
+    original = _still(*last["hr"]) if "hr" in last else ""
     return (
         f"<details{' open' if unfolded else ''}><summary>Larger: slide between {words}</summary>"
-        f'<div class="pair"><div class="slide"><div class="wipe"><img src="{under.uri()}" alt="">'
-        f'<img class="over" src="{over.uri()}" alt=""><span class="tag a">{escape(under.label)}</span>'
-        f'<span class="tag b">{escape(over.label)}</span></div>'
+        f'<div class="pair"><div class="slide"><div class="wipe">{_again(last[left][0], "left")}'
+        f'{_again(last[right][0], "right over")}<span class="tag a left">{escape(last[left][1].label)}</span>'
+        f'<span class="tag b right">{escape(last[right][1].label)}</span></div>'
         f'<input type="range" min="0" max="100" value="50" data-wipe aria-label="Where {escape(left)} ends and '
-        f'{escape(right)} begins">{choices}</div>{_still(over)}{original}</div></details>'
+        f'{escape(right)} begins">{choices}</div>{_still(*last[right], "right")}{original}</div></details>'
     )
 
 
@@ -108,7 +110,10 @@ def _choice(side: str, tiles: Mapping[str, tuple[int, Tile]], chosen: str) -> st
     return f'<label>{side} <select data-side="{side}">{options}</select></label>'
 
 
-def _still(tile: Tile) -> str:
-    return (
-        f'<div class="wipe still"><img src="{tile.uri()}" alt=""><span class="tag a">{escape(tile.label)}</span></div>'
-    )
+def _still(number: int, tile: Tile, side: str = "") -> str:
+    return f'<div class="wipe still">{_again(number, side)}<span class="tag a {side}">{escape(tile.label)}</span></div>'
+
+
+def _again(number: int, side: str) -> str:
+    """A crop of the strip once more; the script puts it in, so that the page holds it once."""
+    return f'<img src="{EMPTY}" data-tile="{number}" class="{side}" alt="">'

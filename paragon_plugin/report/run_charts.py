@@ -10,7 +10,7 @@ from .charts import Chart, Level, Mark, Series, short, smoothed, thinned
 from .drawing import SERIES_INKS
 from .events import events
 from .run_history import RunHistory
-from .standings import label, standings
+from .standings import Standing, label, standings
 
 SMOOTH_FROM = 12
 MOST_MARKS = 40
@@ -18,9 +18,12 @@ MOST_MARKS = 40
 
 def metric_charts(runs: Sequence[RunHistory]) -> list[Chart]:
     """A chart per metric and validation set, all runs in it, beside the classical upscalers'."""
-    known = {(s.dataset, s.metric): s for run in reversed(runs) for s in standings(run)}
+    known: dict[tuple[str, str], Standing] = {}
+    for run in runs:
+        for standing in standings(run):
+            known.setdefault((standing.dataset, standing.metric), standing)
     charts = []
-    for (dataset, metric), standing in reversed(known.items()):
+    for (dataset, metric), standing in known.items():
         series, levels = [], {}
         for number, run in enumerate(runs):
             for own in standings(run):

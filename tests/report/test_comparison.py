@@ -95,6 +95,8 @@ def test_runs_on_different_sets_and_scales_have_no_winner(three: list[RunHistory
     assert told == "They were validated on different sets (a: Set, b: Other): no metric can be compared."
     assert ahead([first, other]) == "They have no validation in common."
     assert ahead([first, with_options(second, scale="4")]) == ""
+    files = [with_options(run, **{**VAL, "datasets__val__dataroot_gt": run.name}) for run in (first, second)]
+    assert ahead(files) == "They have no validation in common."
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
