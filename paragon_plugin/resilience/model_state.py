@@ -8,15 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 
 @contextlib.contextmanager
 def model_state_kept(model: object) -> Iterator[None]:
     """Whatever is trained, validated or set inside, the model is afterwards what it was.
 
-    Restores attributes (those that are new are dropped), networks and optimizers among them or in lists and
-    dictionaries there: weights, buffers, gradients, modes. The copies wait on the CPU, so a GPU holds nothing twice.
-    What the model shares with others, such as its options, is not looked into.
+    Restores attributes (those that are new are dropped), networks, optimizers and their schedulers among them or in
+    lists and dictionaries there: weights, buffers, gradients, modes. The copies wait on the CPU: a GPU holds nothing
+    twice. What the model shares with others, such as its options, is not looked into.
 
     Args:
         model: Any object that holds networks and optimizers as attributes.
@@ -26,6 +27,7 @@ def model_state_kept(model: object) -> Iterator[None]:
     parts = [part for value in attributes.values() for part in _parts(value)]
     networks = [_Network(part) for part in parts if isinstance(part, nn.Module)]
     optimizers = [(part, _on_cpu(part.state_dict())) for part in parts if isinstance(part, Optimizer)]
+    schedulers = [(part, copy.deepcopy(part.state_dict())) for part in parts if isinstance(part, LRScheduler)]
     try:
         yield
     finally:
@@ -33,8 +35,8 @@ def model_state_kept(model: object) -> Iterator[None]:
         vars(model).update(attributes | {name: value for name, value in plain.items() if value is not None})
         for network in networks:
             network.restore()
-        for optimizer, state in optimizers:
-            optimizer.load_state_dict(state)
+        for part, state in [*optimizers, *schedulers]:
+            part.load_state_dict(state)
 
 
 def _parts(value: Any) -> list[Any]:
@@ -45,7 +47,7 @@ def _parts(value: Any) -> list[Any]:
 
 def _copied(value: dict[Any, Any]) -> dict[Any, Any] | None:
     """A copy of a dictionary of plain values; None where it holds parts of the model, which are kept themselves."""
-    if any(isinstance(part, nn.Module | Optimizer) for part in value.values()):
+    if any(isinstance(part, nn.Module | Optimizer | LRScheduler) for part in value.values()):
         return None
     return copy.deepcopy({key: item.detach() if isinstance(item, Tensor) else item for key, item in value.items()})
 

@@ -142,8 +142,9 @@ def test_a_signal_ends_the_run_with_a_checkpoint_to_go_on_from(
 def test_a_loss_that_stays_nan_ends_the_run_with_its_name(
     paragon: Paragon, short_options: Options, tmp_path: Path
 ) -> None:
-    """A learning rate of 1e30 makes the weights infinite at the first step; every loss after that is NaN."""
-    result = paragon("train", "-opt", short_options(train__optim_g__lr=1e30, train__scheduler__eta_min=1e30))
+    """From the eighth step on, a learning rate of 1e27 makes the weights so large that every loss is NaN."""
+    schedule = {"type": "CosineAnnealingRestartLR", "periods": [7, 33], "restart_weights": [1, 1e30]}
+    result = paragon("train", "-opt", short_options(train__scheduler=schedule))
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith(
         "paragon train: l1_loss, fft_loss gave NaN or infinity for 10 steps"

@@ -33,8 +33,10 @@ class ScheduledModel(Protocol):
         """Classes whose source names the options that it reads."""
         ...
 
-    def rehearse(self, batch: Mapping[str, Any], /) -> None:
+    def rehearse(self, batch: Mapping[str, Any], /) -> Mapping[str, float]:
         """One real optimizer step of everything on a batch of the training set; the model changes, nothing is written.
+
+        Returns the value of each loss.
 
         Raises:
             OptionError: Something does not fit.

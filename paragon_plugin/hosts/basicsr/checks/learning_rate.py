@@ -34,9 +34,11 @@ def check_what_cannot_act(options: Options, problems: Problems) -> None:
         )
 
 
-def learning_rate_lines(options: Options) -> list[str]:
-    """What the learning rate will be, in lines to print; none where the schedule is not the host's."""
+def learning_rate_lines(options: Options, problems: Problems) -> list[str]:
+    """What the learning rate will be, in lines to print; none where the schedule is not the host's, or is wrong."""
     train, schedule = options["train"], _schedule(options)
+    if _told_of(problems, "train.scheduler"):
+        return []
     total, full = train.get("total_iter"), (train.get("optim_g") or {}).get("lr")
     if schedule is None or total is None or not isinstance(full, int | float):
         return []
@@ -61,7 +63,7 @@ def learning_rate_lines(options: Options) -> list[str]:
 def _schedule(options: Options) -> dict[str, Any] | None:
     """The block of one of the host's schedules with what it needs, else None."""
     block = options["train"].get("scheduler")
-    if not isinstance(block, dict) or block.get("type") not in SCHEDULES:
+    if not isinstance(block, dict) or block.get("type") not in tuple(SCHEDULES):  # whatever stands there is compared
         return None
     needed = "periods" if block["type"].startswith("Cosine") else "milestones"
     return block if needed in block else None

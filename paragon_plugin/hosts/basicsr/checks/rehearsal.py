@@ -1,6 +1,6 @@
 """What training will do, done once on the real objects before anything is written.
 
-One optimizer step of everything on the training set's first images, and of each validation set the smallest image and
+Two optimizer steps of everything on the training set's first images, and of each validation set the smallest image and
 one more through network and every metric. What the host would only fail on at its first batch or its first
 validation, hours in, is refused here, and a finished run of the same name is not moved aside for a run that cannot
 start. Afterwards random states, networks and optimizers are what they were.
@@ -29,6 +29,9 @@ from ..options.problems import FirstProblem, Problems
 from ..scheduled_model import ScheduledModel
 from .host_refusals import host_refusals
 
+MOST_STEPS = 5
+RUNAWAY = 10.0
+"""Training is tried for two steps, and for as many as five while a loss is so many times what it was at first."""
 MOST_TRIED = 8
 """Sizes of a validation set that are tried, where one after the other cannot be validated."""
 
@@ -88,21 +91,49 @@ def _rehearse_training(options: Options, model: Any, dataset: Any) -> None:
     size = _batch_size(options)
     with host_refusals("datasets.train"):
         batch = default_collate([items[place % len(items)] for place in range(size)])
+    warm_up = options["train"].get("warmup_iter", -1)
+    first: Mapping[str, float] = {}
+    for number in range(1, MOST_STEPS + 1):
+        model.update_learning_rate(number, warmup_iter=warm_up)
+        with _told_after(number - 1, model):
+            values = _step(options, model, batch)
+        first = first or values
+        if number > 1 and not any(abs(value) > RUNAWAY * abs(first.get(name, value)) for name, value in values.items()):
+            return
+
+
+def _step(options: Options, model: Any, batch: Any) -> Mapping[str, float]:
+    """One step of everything; the value of each loss."""
     if isinstance(model, ScheduledModel):
-        model.rehearse(batch)
-        return
+        return model.rehearse(batch)
     train = options["train"]
     every, after = int(train.get("net_d_iters") or 1), int(train.get("net_d_init_iters") or 0)
     with host_refusals(f"model_type {options['model_type']}"):
         model.feed_data(batch)
         model.optimize_parameters((after // every + 1) * every)  # the turn of all its networks
-    for name, value in model.get_current_log().items():
+    values: Mapping[str, float] = model.get_current_log()
+    for name, value in values.items():
         if not math.isfinite(value):
             raise OptionError("train", f"{name} is {value:g} on the first images; look at its options and weight")
     for name, part in vars(model).items():
         for weight in part.parameters() if isinstance(part, torch.nn.Module) else ():
             if not bool(torch.isfinite(weight).all()):
                 raise OptionError("train", f"after one step {name} holds NaN or infinity")
+    return values
+
+
+@contextlib.contextmanager
+def _told_after(steps: int, model: Any) -> Iterator[None]:
+    """What fails only after steps went well is the fault of the steps."""
+    try:
+        yield
+    except OptionError as error:
+        if steps == 0:
+            raise
+        rates = ", ".join(f"{rate:.3g}" for rate in model.get_current_learning_rate())
+        after = f"{steps} step{'s' * (steps > 1)} with a learning rate of {rates}"
+        problem = f"is ruined after {after} ({error}); lower the rate, or the weights of the losses"
+        raise OptionError("train", problem) from error
 
 
 def first_item(path: str, dataset: Any) -> dict[str, Any]:

@@ -81,17 +81,18 @@ class ParagonGANModel(ParagonSRModel):
         self.optimizer_d = self.get_optimizer(options.pop("type"), self.net_d.parameters(), **options)
         self.optimizers.append(self.optimizer_d)
 
-    def rehearse(self, batch: Mapping[str, Any]) -> None:
+    def rehearse(self, batch: Mapping[str, Any]) -> dict[str, float]:
         """With a step of the discriminator, however late it begins."""
         self.net_d.requires_grad_(False)
         with without_loss_scale(self._optimizer_steps()):
-            rehearse_step(self, batch)
+            values = rehearse_step(self, batch)
             self.net_d.requires_grad_(True)
             self.step_d.zero_grad()
             with refused_as("network_d"):
                 log = self._judge_batch()
             require_finite("network_d", {name: torch.as_tensor(value) for name, value in log.items()})
             take_step("network_d", "train.optim_d", self.net_d, self.step_d)
+        return values | {name: float(value) for name, value in log.items()}
 
     # -- one step --------------------------------------------------------------------------------------------------
 

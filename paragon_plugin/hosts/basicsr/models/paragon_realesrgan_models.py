@@ -47,12 +47,12 @@ class _Degradations(ParagonSRModel):
     def readers_of_options(cls) -> tuple[type, ...]:
         return (cls, cls.host_model)
 
-    def rehearse(self, batch: Mapping[str, Any]) -> None:
+    def rehearse(self, batch: Mapping[str, Any]) -> dict[str, float]:
         """With a pool that holds whole batches; the batch does not enter it."""
         self._check_pool(len(batch["gt"]) if "gt" in batch else 1)
         self._uses_pool = False
         try:
-            super().rehearse(batch)
+            return super().rehearse(batch)
         finally:
             self._uses_pool = True
 

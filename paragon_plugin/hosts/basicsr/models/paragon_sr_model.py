@@ -93,14 +93,16 @@ class ParagonSRModel(SRModel):
         """Classes whose source names the options that it reads."""
         return (cls,)
 
-    def rehearse(self, batch: Mapping[str, Any]) -> None:
+    def rehearse(self, batch: Mapping[str, Any]) -> dict[str, float]:
         """One real optimizer step of everything on a batch of the training set; the model changes.
+
+        Returns the value of each loss.
 
         Raises:
             OptionError: Something does not fit.
         """
         with without_loss_scale(self._optimizer_steps()):
-            rehearse_step(self, batch)
+            return rehearse_step(self, batch)
 
     def _build_companions(self) -> None:
         """The networks beside the trained one, in the host's order: each draws from the random state."""

@@ -13,7 +13,7 @@ from ..recipe.recipe import RecipeLoss
 from .scheduled_losses import sharing_a_pass
 
 
-def rehearse_step(model: Any, batch: Mapping[str, Any]) -> None:
+def rehearse_step(model: Any, batch: Mapping[str, Any]) -> dict[str, float]:
     """One real optimizer step of the network on a batch, with each loss by itself: its value and its gradient finite.
 
     The model changes; `resilience.model_state` keeps it. The scheduler is not asked, and nothing is written.
@@ -21,6 +21,9 @@ def rehearse_step(model: Any, batch: Mapping[str, Any]) -> None:
     Args:
         model: A ParagonSRModel.
         batch: Of the training set, as its loader gives it.
+
+    Returns:
+        The value of each loss, of the last part where the batch is taken in parts.
 
     Raises:
         OptionError: The batch, the network, a loss or the optimizer does not fit the others.
@@ -39,6 +42,7 @@ def rehearse_step(model: Any, batch: Mapping[str, Any]) -> None:
     step, parts = model.step_g, model._parts()
     step.zero_grad()
     outputs: list[Tensor] = []
+    values: dict[str, Tensor] = {}
     for number, part in enumerate(parts, start=1):
         with model._reduce_gradients(model.net_g, number == len(parts)):
             with refused_as("network_g"), step.autocast():
@@ -52,10 +56,12 @@ def rehearse_step(model: Any, batch: Mapping[str, Any]) -> None:
             with refused_as("network_g"):
                 gradients.backward(dict.fromkeys(gradients.values, 1 / len(parts)))
         outputs.append(output.detach())
+        values = gradients.values
     model.output = torch.cat(outputs)
     take_step("network_g", "train.optim_g", model.net_g, step)
     if model.ema_decay > 0:
         model.model_ema(decay=model.ema_decay)
+    return {name: value.item() for name, value in values.items()}
 
 
 def _of_each_loss(model: Any, output: Tensor, part: slice) -> OutputGradients:

@@ -128,7 +128,7 @@ def _schedule(options: Options, recipe: list[Any], problems: Problems) -> list[s
         network = build_alone("network_g", options["network_g"])
     except OptionError:
         return []  # told of
-    return [*learning_rate_lines(options), *effective_schedule(options, recipe, network, problems)]
+    return [*learning_rate_lines(options, problems), *effective_schedule(options, recipe, network, problems)]
 
 
 def _try_run(options: Options, state: dict[str, Any] | None, problems: Problems) -> None:

@@ -1,5 +1,6 @@
 """What would only fail at the first step or the first validation is refused before: by check and by train, alike."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,25 @@ def test_one_step_of_everything(
     refused: Callable[[Path], str], short_options: Options, options: dict[str, Any], start: str
 ) -> None:
     assert refused(short_options(**options)).startswith(start)
+
+
+@pytest.mark.parametrize("unscheduled", [{}, UNSCHEDULED | {"train__pixel_opt": {"type": "L1Loss"}}])
+def test_a_rate_that_ruins_the_first_steps_is_refused(
+    refused: Callable[[Path], str], short_options: Options, unscheduled: dict[str, Any]
+) -> None:
+    line = refused(short_options(train__optim_g__lr=1e9, **unscheduled))
+    assert line.startswith("train: is ruined after "), line
+    assert "with a learning rate of 1e+09" in line
+    assert "nan" in line.lower()
+
+
+def test_the_rate_that_counts_is_that_of_the_first_steps(
+    refused: Callable[[Path], str], short_options: Options
+) -> None:
+    line = refused(short_options(train__optim_g__lr=1e12, train__warmup_iter=20))
+    assert re.search(
+        "after 1 step with a learning rate of 1e\\+11|after 2 steps with a learning rate of 1.5e\\+11", line
+    ), line
 
 
 def test_images_without_originals_are_nothing_to_train_on(
