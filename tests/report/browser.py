@@ -86,7 +86,7 @@ def main(page: str, width: str, screenshot: str, expression: str, scheme: str = 
             document.runJavaScript(f"JSON.stringify({expression})", finish)
             return
         key, _, selector = waiting[0].partition(">")
-        QTest.keyClick(view.focusProxy(), getattr(Qt.Key, f"Key_{key}"))
+        QTest.keyClick(view.focusProxy(), getattr(Qt.Key, f"Key_{key}"))  # pyright: ignore[reportCallIssue]
         script = f"JSON.stringify({FOCUS.replace('SELECTOR', json.dumps(selector or '*'))})"
 
         def pressed(text: object) -> None:
