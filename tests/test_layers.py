@@ -17,6 +17,7 @@ BELOW: dict[str, set[str]] = {
     "losses": set(),
     "resilience": {"errors"},
     "inference": {"nets", "ops", "resilience", "errors"},
+    "first_file": {"resilience", "errors"},
     "scheduling": {"resilience", "errors", "version"},
     "report": {"scheduling", "resilience", "errors", "version"},
 }
@@ -27,7 +28,6 @@ WINGS: dict[str, set[str]] = {
     "recipe": {"options"},
     "models": {"options", "recipe"},
     "data": set(),
-    "first_file": {"data"},
     "checks": {"options", "recipe", "data"},
     "run": {"options", "recipe", "models", "checks", "stock_run"},
     "stock_run": {"options"},

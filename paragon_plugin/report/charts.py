@@ -153,10 +153,11 @@ def draw(chart: Chart, size: tuple[int, int]) -> Drawing:
         add(Line([(left, y(value)), (width - RIGHT, y(value))], "grid"))
         add(Text(left - 8, y(value) + 4, words, anchor="end"))
     ticks = [tick for tick in _ticks(0, end, 6 if width > 450 else 4) if tick == int(tick)]
-    for tick in ticks[:-1]:
-        add(Text(x(tick), height - 14, count(tick), anchor="middle"))
     words = count(ticks[-1]) + (" iterations" if width == WIDE[0] else "")
     place = min(x(ticks[-1]) + TICK_CHARACTER * len(words) / 2, width - RIGHT + 6)
+    for tick in ticks[:-1]:
+        if x(tick) + TICK_CHARACTER * len(count(tick)) / 2 + 4 < place - TICK_CHARACTER * len(words):
+            add(Text(x(tick), height - 14, count(tick), anchor="middle"))
     add(Text(place, height - 14, words, anchor="end"))
     for mark in chart.marks:
         add(Line([(x(mark.iteration), TOP), (x(mark.iteration), height - BOTTOM)], mark.ink, 1, 2, faint=True))

@@ -2,6 +2,7 @@
 
 import math
 from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +31,8 @@ class Tile:
     label: str
     picture: Picture
     psnr: float | None = None
+    run: str = ""
+    """Whose network made it, where there are several."""
 
     def uri(self) -> str:
         """The crop as a `data:` address, pixels as they are."""
@@ -47,24 +50,28 @@ class Strip:
 
 
 def strips(runs: list[RunHistory]) -> list[Strip]:
-    """Strips of all images with a recorded place; without any, the middle of what images the first run saved.
+    """Strips of all images with a recorded place; without any, the middle of what images were saved.
 
-    With two runs each has its last crop in the strip. A run that saved no images (`val: save_img: false`) leaves LR,
+    Of several runs each has its last crop in the strip. A run that saved no images (`val: save_img: false`) leaves LR,
     bicubic and HR.
     """
-    found: list[Strip] = []
-    for dataset, record in runs[0].references.items():
-        for place in record.crops:
-            if strip := _strip(runs, dataset, place):
-                found.append(strip)
+    found: dict[str, Strip] = {}
+    several = len({dataset for run in runs for dataset in run.references}) > 1
+    for owner in runs:
+        for dataset, record in owner.references.items():
+            for place in record.crops:
+                image = f"{dataset}/{place.image}" if several else place.image
+                if image not in found and (strip := _strip(runs, owner, dataset, place, image)):
+                    found[image] = strip
     if found:
-        return found
-    plain = [_unrecorded(runs[0], image) for image in list(runs[0].images)[:4]]
+        return list(found.values())
+    names = dict.fromkeys(image for run in runs for image in run.images)
+    plain = [_unrecorded(runs, image) for image in list(names)[:4]]
     return [strip for strip in plain if strip]
 
 
-def _strip(runs: list[RunHistory], dataset: str, place: CropPlace) -> Strip | None:
-    folder = runs[0].folder / FOLDER / dataset
+def _strip(runs: list[RunHistory], owner: RunHistory, dataset: str, place: CropPlace, image: str) -> Strip | None:
+    folder = owner.folder / FOLDER / dataset
     known = {what: _read(folder / f"{place.image}_{what}.png") for what in ("lr", "bicubic", "hr")}
     lr, enlarged, hr = known["lr"], known["bicubic"], known["hr"]
     if lr is None or enlarged is None or hr is None:
@@ -72,26 +79,36 @@ def _strip(runs: list[RunHistory], dataset: str, place: CropPlace) -> Strip | No
     tiles = [Tile("lr", "LR, the input", lr), Tile("bicubic", "bicubic", enlarged, psnr(enlarged, hr))]
     for run in runs:
         saved = run.images.get(f"{dataset}/{place.image}") or run.images.get(place.image, {})
-        for iteration in chosen(list(saved), MOST_ITERATIONS if len(runs) == 1 else 1):
-            picture = _read(saved[iteration])
-            if picture is not None:
-                crop = picture[place.top : place.top + place.side, place.left : place.left + place.side]
-                who = "ours" if len(runs) == 1 else run.name
-                if crop.shape == hr.shape:
-                    tiles.append(Tile("ours", f"{who}, {iteration:,}", crop, psnr(crop, hr)))
-    image = place.image if len(runs[0].references) == 1 else f"{dataset}/{place.image}"
+        for iteration, picture in _pictures(saved, runs):
+            crop = picture[place.top : place.top + place.side, place.left : place.left + place.side]
+            if crop.shape == hr.shape:
+                tiles.append(_ours(runs, run, iteration, crop, psnr(crop, hr)))
     return Strip(image, [*tiles, Tile("hr", "HR, the original", hr)])
 
 
-def _unrecorded(run: RunHistory, image: str) -> Strip | None:
-    tiles = []
-    for iteration in chosen(list(run.images[image]), MOST_ITERATIONS):
-        picture = _read(run.images[image][iteration])
-        if picture is not None:
+def _unrecorded(runs: list[RunHistory], image: str) -> Strip | None:
+    tiles: list[Tile] = []
+    for run in runs:
+        for iteration, picture in _pictures(run.images.get(image, {}), runs):
             side = min(128, *picture.shape[:2])
             top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-            tiles.append(Tile("ours", f"ours, {iteration:,}", picture[top : top + side, left : left + side]))
+            tiles.append(_ours(runs, run, iteration, picture[top : top + side, left : left + side]))
     return Strip(image, tiles) if tiles else None
+
+
+def _pictures(saved: Mapping[int, Path], runs: Sequence[RunHistory]) -> Iterator[tuple[int, Picture]]:
+    """The saved pictures of a run that are shown, with their iterations."""
+    for iteration in chosen(list(saved), MOST_ITERATIONS if len(runs) == 1 else 1):
+        picture = _read(saved[iteration])
+        if picture is not None:
+            yield iteration, picture
+
+
+def _ours(
+    runs: Sequence[RunHistory], run: RunHistory, iteration: int, crop: Picture, decibels: float | None = None
+) -> Tile:
+    who = "ours" if len(runs) == 1 else run.name
+    return Tile("ours", f"{who}, {iteration:,}", crop, decibels, "" if len(runs) == 1 else run.name)
 
 
 def chosen(iterations: list[int], most: int) -> list[int]:

@@ -18,7 +18,7 @@ Anchor = Literal["start", "middle", "end"]
 DAY = {
     "paper": "#ffffff",
     "text": "#1c2430",
-    "muted": "#667085",
+    "muted": "#5b6576",
     "grid": "#e4e7ec",
     "mark": "#475467",
     "s0": "#1f6feb",

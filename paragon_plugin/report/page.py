@@ -1,12 +1,12 @@
-"""The report's page: one HTML file with everything in it, for one run or for two side by side."""
+"""The report's page: one HTML file with everything in it, for one run or for several side by side."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html import escape
 
 from ..version import __version__
 from .charts import Chart
+from .comparison import ahead, listed, results, unlike
 from .crops import Strip
 from .findings import findings
 from .forgiving import part
@@ -15,9 +15,8 @@ from .page_run import details, differences, incidents
 from .page_scheduling import scheduling
 from .page_style import SCRIPT, STYLE
 from .page_validation import picture_strip, picture_words, validation
-from .run_charts import event_marks, metric_charts, rate_chart, run_charts, with_common_spans
+from .run_charts import event_marks, loss_charts, metric_charts, rate_chart, run_charts, with_common_spans
 from .run_history import RunHistory
-from .standings import label, standings
 
 STATES = {
     "finished": ("finished", "good"),
@@ -33,9 +32,11 @@ def report_charts(runs: Sequence[RunHistory], left_out: list[str]) -> tuple[list
     end = max(run.iteration for run in runs)
     rate = part("the learning rate", lambda: rate_chart(runs), None, left_out)
     shared = [*part("the metrics", lambda: metric_charts(runs), [], left_out), *([rate] if rate else [])]
+    shared += part("the losses of all", lambda: loss_charts(runs), [], left_out) if len(runs) > 1 else []
 
     def charts_of_run(run: RunHistory) -> list[Chart]:
-        return run_charts(run, event_marks(run, event_prefix(runs, run)), end)
+        charts = run_charts(run, event_marks(run, event_prefix(runs, run)), end)
+        return charts if len(runs) == 1 else [chart for chart in charts if chart.key != "losses"]
 
     own = [part(f"the charts of {run.name}", lambda run=run: charts_of_run(run), [], left_out) for run in runs]
     if len(runs) > 1:
@@ -44,21 +45,29 @@ def report_charts(runs: Sequence[RunHistory], left_out: list[str]) -> tuple[list
     return shared, part("the charts' common axes", lambda: with_common_spans(own), own, left_out)
 
 
-def report_page(runs: Sequence[RunHistory], strips: Sequence[Strip], made: str, left_out: Sequence[str] = ()) -> str:
+def report_page(
+    runs: Sequence[RunHistory],
+    strips: Sequence[Strip],
+    made: str,
+    left_out: Sequence[str] = (),
+    reload_seconds: int | None = None,
+) -> str:
     """The whole page.
 
     Args:
-        runs: One run, or two to compare.
+        runs: One run, or several to compare.
         strips: Crops of validation images, see `crops.strips`.
         made: When the report is made, in words.
         left_out: What could not be made before, a line each.
+        reload_seconds: After how long a browser reads the page anew, for one that is renewed; None: never.
     """
     told = [line for run in runs for line in run.left_out] + list(left_out)
     shared, own = report_charts(runs, told)
-    title = " and ".join(run.name for run in runs)
+    title = listed([run.name for run in runs])
     single = len(runs) == 1
     sections: dict[str, Callable[[], str]] = {
-        "the heading": lambda: _header(runs[0], small=False) if single else _two_headers(runs),
+        "the heading": lambda: _header(runs[0], small=False) if single else _headers(runs),
+        "the results": lambda: section("Results", "", results(runs, _state_words)) if not single else "",
         "the answers": lambda: _answers(runs),
         "the validation": lambda: section("Validation", "", validation(runs, shared)),
         "the pictures": lambda: section(
@@ -70,7 +79,7 @@ def report_page(runs: Sequence[RunHistory], strips: Sequence[Strip], made: str, 
         "the losses": lambda: section(
             "Losses and learning rate",
             "",
-            grid(charts_of(own, ("losses",)), [c for c in shared if c.key == "learning_rate"]),
+            grid(charts_of(own, ("losses",)), [c for c in shared if c.key.startswith(("loss_", "learning_rate"))]),
         ),
         "the incidents": lambda: section("Incidents and warnings", "", columns([incidents(run) for run in runs])),
         "the differences": lambda: (
@@ -81,16 +90,24 @@ def report_page(runs: Sequence[RunHistory], strips: Sequence[Strip], made: str, 
     parts = [part(what, make, "", told) for what, make in sections.items()]
     lines = "".join(f"<li>{escape(line)}</li>" for line in dict.fromkeys(told))
     parts.append(section("Left out", "What could not be read or drawn.", f"<ul>{lines}</ul>" if lines else ""))
+    footer = f"Made {escape(made)} by paragon-plugin {__version__}."
+    script = SCRIPT
+    if reload_seconds is not None:
+        footer += f" This page reads itself anew every {reload_seconds} seconds."
+        script += f"setTimeout(() => location.reload(), {1000 * reload_seconds});\n"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<link rel="icon" href="data:,"><title>{escape(title)} - training report</title><style>{STYLE}</style></head>'
-        f"<body><main>{''.join(parts)}<footer>Made {escape(made)} by paragon-plugin {__version__}.</footer></main>"
-        f"<script>{SCRIPT}</script></body></html>\n"
+        f"<body><main>{''.join(parts)}<footer>{footer}</footer></main><script>{script}</script></body></html>\n"
     )
 
 
 # -- top -----------------------------------------------------------------------------------------------------------
+
+
+def _state_words(run: RunHistory) -> str:
+    return STATES[run.state][0]
 
 
 def _header(run: RunHistory, small: bool) -> str:
@@ -102,32 +119,13 @@ def _header(run: RunHistory, small: bool) -> str:
     )
 
 
-def _two_headers(runs: Sequence[RunHistory]) -> str:
-    names = " and ".join(escape(run.name) for run in runs)
-    return f'<header><h1>{names}</h1><p class="about">Two runs side by side. {_against(runs)}</p></header>'
-
-
-def _against(runs: Sequence[RunHistory]) -> str:
-    """One sentence: which of two runs is ahead, at the last iteration where both were validated."""
-    first, second = ({(s.dataset, s.metric): s for s in standings(run)} for run in runs)
-    for key in first:
-        if key not in second:
-            continue
-        a, b = first[key], second[key]
-        common = sorted(set(dict(a.numbers)) & set(dict(b.numbers)))
-        x = dict(a.points)[common[-1]] if common else a.value
-        y = dict(b.points)[common[-1]] if common else b.value
-        if not math.isfinite(y - x):
-            continue
-        gain = (y - x) * (-1 if a.lower_is_better else 1)
-        where = f"{label(a)}, at iterations {a.points[-1][0]:,} and {b.points[-1][0]:,}"
-        if common:
-            where = f"{label(a)} at iteration {common[-1]:,}, the last at which both were validated"
-        if a.form_gain(gain) == a.form_gain(0):
-            return f"They are level: {escape(where)} is {a.form(x)} for both."
-        ahead = runs[1] if gain > 0 else runs[0]
-        return f"<b>{escape(ahead.name)}</b> is {a.form_gain(gain)} better: {escape(where)}."
-    return "They have no validation in common."
+def _headers(runs: Sequence[RunHistory]) -> str:
+    names = escape(listed([run.name for run in runs]))
+    count = "Two" if len(runs) == 2 else str(len(runs))
+    sentence = f'<p class="about">{count} runs side by side. {ahead(runs)}</p>'
+    notes = "".join(f"<li>{escape(note)}</li>" for note in unlike(runs))
+    first = f'<div class="card unlike"><b>Before you compare</b><ul>{notes}</ul></div>' if notes else ""
+    return f"<header><h1>{names}</h1>{first}{sentence}</header>"
 
 
 def _about(run: RunHistory) -> str:

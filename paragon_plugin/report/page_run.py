@@ -1,11 +1,14 @@
 """The report's sections on the run itself: incidents, options, files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from .events import events
 from .findings import findings
 from .run_history import RunHistory
+
+MISSING = "-"
+"""What stands for an option that a run does not have."""
 
 
 def incidents(run: RunHistory) -> str:
@@ -30,17 +33,17 @@ def incidents(run: RunHistory) -> str:
 
 
 def differences(runs: Sequence[RunHistory]) -> str:
-    """Table of the options in which two runs differ; paths of the runs themselves are left out."""
-    first, second = (run.options for run in runs)
-    if not first or not second:
+    """Table of the options in which runs differ; paths of the runs themselves are left out."""
+    known = [run.options for run in runs]
+    if not all(known):
         return ""
-    paths = [path for path in {**first, **second} if first.get(path) != second.get(path)]
+    paths = [path for path in dict.fromkeys(key for one in known for key in one) if _differs(path, known)]
     own = ("name", "root_path", "auto_resume", "rank", "path.experiments_root", "path.log", "path.models")
     paths = [p for p in paths if p not in (*own, "path.training_states", "path.visualization")]
     head = f"<tr><th>option</th>{''.join(f'<th>{escape(run.name)}</th>' for run in runs)}</tr>"
     rows = "".join(
-        f'<tr><td class="path">{escape(path)}</td><td>{escape(first.get(path, "-"))}</td>'
-        f"<td>{escape(second.get(path, '-'))}</td></tr>"
+        f'<tr><td class="path">{escape(path)}</td>'
+        f"{''.join(f'<td>{escape(one.get(path, MISSING))}</td>' for one in known)}</tr>"
         for path in paths
     )
     table = (
@@ -49,6 +52,10 @@ def differences(runs: Sequence[RunHistory]) -> str:
         else "<p>None: they ran with the same options.</p>"
     )
     return f'<div class="card">{table}</div>'
+
+
+def _differs(path: str, known: Sequence[Mapping[str, str]]) -> bool:
+    return len({one.get(path) for one in known}) > 1
 
 
 def details(run: RunHistory) -> str:

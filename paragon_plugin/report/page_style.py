@@ -8,7 +8,7 @@ def _inks(colours: dict[str, str]) -> str:
 
 
 STYLE = (
-    f":root{{color-scheme:light dark;{_inks(DAY)}--ground:#f5f7fa;--good:#12805c;--bad:#c4254b;--soft:#eef2f7}}"
+    f":root{{color-scheme:light dark;{_inks(DAY)}--ground:#f5f7fa;--good:#0f6f50;--bad:#c4254b;--soft:#eef2f7}}"
     f"@media(prefers-color-scheme:dark){{:root{{{_inks(NIGHT)}--ground:#0d1117;--good:#4fd39b;--bad:#ff8fa3;"
     "--soft:#212a35}}"
     + "".join(
@@ -59,6 +59,7 @@ table{border-collapse:collapse;width:100%;font-size:15px;font-variant-numeric:ta
 th{text-align:left;color:var(--muted);font-weight:500;font-size:13.5px;vertical-align:bottom}
 th,td{padding:7px 14px 7px 0;border-bottom:1px solid var(--grid)}
 tr:last-child td{border-bottom:0}
+.results th,.results td{white-space:nowrap}
 td.n,th.n{text-align:right}td.n{white-space:nowrap}
 tr.ours td{font-weight:650}
 td.path{overflow-wrap:anywhere;font-family:ui-monospace,Menlo,Consolas,monospace;font-size:13.5px}
@@ -77,9 +78,16 @@ td.path{overflow-wrap:anywhere;font-family:ui-monospace,Menlo,Consolas,monospace
 .wipe::after{content:"";position:absolute;top:0;bottom:0;left:var(--cut);width:2px;background:#fff;
 mix-blend-mode:difference}
 .wipe .tag{position:absolute;bottom:8px;background:#000a;color:#fff;font-size:13px;padding:1px 8px;border-radius:99px;
-z-index:1}
+z-index:1;max-width:47%;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.wipe.still .tag{max-width:90%}
 .wipe .tag.a{left:8px}.wipe .tag.b{right:8px}
 input[type=range]{width:min(100%,384px);margin:8px 0 0;accent-color:var(--s0)}
+.choices{display:grid;gap:4px;margin-top:6px;font-size:14px}
+.choices label{display:grid;grid-template-columns:44px minmax(0,1fr);align-items:center}
+select{font:inherit;color:inherit;background:var(--paper);border:1px solid var(--muted);border-radius:6px;
+padding:2px 6px;max-width:340px}
+.unlike{margin-top:14px;border-color:var(--s1)}.unlike ul{margin:4px 0 0;padding-left:20px}
+:focus-visible{outline:2px solid var(--s0);outline-offset:2px}
 .picture{display:grid;grid-template-columns:minmax(0,1fr);gap:8px}
 ol.events{list-style:none;margin:0;padding:0}
 ol.events>li{display:grid;grid-template-columns:34px minmax(0,1fr);padding:10px 0;border-bottom:1px solid var(--grid);
@@ -120,14 +128,9 @@ for (const figure of document.querySelectorAll("figure[data-chart]")) {
     line.setAttribute("class", "l text"); line.setAttribute("y1", chart.top);
     line.setAttribute("y2", height - chart.bottom); line.setAttribute("visibility", "hidden");
     svg.append(line);
-    const show = event => {
-      const box = svg.getBoundingClientRect();
-      const x = (event.clientX - box.left) / box.width * width;
-      const part = (x - chart.left) / (width - chart.left - chart.right);
-      if (part < -0.03 || part > 1.03) { hide(); return; }
-      const first = chart.series.find(points => points.length > 2) || chart.series.find(points => points.length);
-      if (!first) return;
-      const iteration = nearest(first, part * chart.end)[0];
+    const first = chart.series.find(points => points.length > 2) || chart.series.find(points => points.length);
+    let index = -1;
+    const show = iteration => {
       const place = chart.left + iteration / chart.end * (width - chart.left - chart.right);
       line.setAttribute("x1", place); line.setAttribute("x2", place); line.setAttribute("visibility", "visible");
       at.textContent = "iteration " + iteration.toLocaleString("en");
@@ -137,16 +140,42 @@ for (const figure of document.querySelectorAll("figure[data-chart]")) {
       });
     };
     const hide = () => {
-      line.setAttribute("visibility", "hidden"); at.textContent = rest[0];
+      index = -1; line.setAttribute("visibility", "hidden"); at.textContent = rest[0];
       values.forEach((value, number) => { value.textContent = rest[number + 1]; });
     };
-    svg.addEventListener("pointermove", show); svg.addEventListener("pointerdown", show);
-    svg.addEventListener("pointerleave", hide);
+    const point = event => {
+      const box = svg.getBoundingClientRect();
+      const x = (event.clientX - box.left) / box.width * width;
+      const part = (x - chart.left) / (width - chart.left - chart.right);
+      if (part < -0.03 || part > 1.03) hide();
+      else if (first) show(nearest(first, part * chart.end)[0]);
+    };
+    const step = event => {
+      if (!first || event.target !== svg) return;
+      const last = first.length - 1, now = index < 0 ? last + 1 : index;
+      const to = {ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: last}[event.key];
+      if (event.key === "Escape") hide();
+      if (to === undefined) return;
+      event.preventDefault();
+      index = Math.min(Math.max(to, 0), last);
+      show(first[index][0]);
+    };
+    svg.addEventListener("pointermove", point); svg.addEventListener("pointerdown", point);
+    svg.addEventListener("pointerleave", hide); svg.addEventListener("blur", hide);
+    svg.addEventListener("keydown", step); svg.setAttribute("tabindex", "0");
   }
 }
 for (const range of document.querySelectorAll("input[data-wipe]")) {
-  const box = range.parentElement.querySelector(".wipe");
+  const pair = range.closest(".pair"), box = range.parentElement.querySelector(".wipe");
+  const tiles = range.closest(".picture").querySelectorAll(".strip img");
   const cut = () => box.style.setProperty("--cut", range.value + "%");
   range.addEventListener("input", cut); cut();
+  for (const image of pair.querySelectorAll("[data-tile]")) image.src = tiles[image.dataset.tile].src;
+  for (const choice of pair.querySelectorAll("select")) choice.addEventListener("change", () => {
+    for (const part of pair.querySelectorAll("." + choice.dataset.side)) {
+      if (part.tagName === "IMG") part.src = tiles[choice.value].src;
+      else part.textContent = choice.selectedOptions[0].textContent;
+    }
+  });
 }
 """

@@ -1,7 +1,7 @@
 """The report's sections on validation: metrics beside classical upscaling, and crops of the images."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from .charts import Chart
@@ -9,6 +9,9 @@ from .crops import Strip, Tile
 from .page_parts import figure
 from .run_history import RunHistory
 from .standings import label, standings
+
+EMPTY = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
+"""A picture of one transparent pixel."""
 
 
 def validation(runs: Sequence[RunHistory], shared: Sequence[Chart]) -> str:
@@ -73,22 +76,44 @@ def picture_strip(strip: Strip, first: bool) -> str:
 
 
 def _wipe(strip: Strip, unfolded: bool) -> str:
-    """Bicubic and ours over each other with a slider between them; ours whole and the original beside them."""
-    last = {tile.kind: tile for tile in strip.tiles}
-    if not {"bicubic", "ours", "hr"} <= set(last):
+    """Two crops over each other with a slider between them; the right one whole and the original beside them.
+
+    Of one run: bicubic and ours. Of several: the first two, and any two that are chosen.
+    """
+    last = {tile.run or tile.kind: (number, tile) for number, tile in enumerate(strip.tiles) if tile.kind != "lr"}
+    runs = [name for name, (_, tile) in last.items() if tile.run]
+    left, right = runs[:2] if len(runs) > 1 else ("bicubic", runs[0] if runs else "ours")
+    if left not in last or right not in last:
         return ""
-    left, right, original = last["bicubic"], last["ours"], last["hr"]
+    words = escape(f"{left} and {right}")
+    choices = ""
+    if runs and len(last) > 2:
+        choices = "".join(_choice(side, last, name) for side, name in (("left", left), ("right", right)))
+        choices = f'<div class="choices">{choices}</div>'
+    original = _still(*last["hr"]) if "hr" in last else ""
     return (
-        f"<details{' open' if unfolded else ''}><summary>Larger: slide between bicubic and ours</summary>"
-        f'<div class="pair"><div class="slide"><div class="wipe"><img src="{left.uri()}" alt="">'
-        f'<img class="over" src="{right.uri()}" alt=""><span class="tag a">{escape(left.label)}</span>'
-        f'<span class="tag b">{escape(right.label)}</span></div>'
-        '<input type="range" min="0" max="100" value="50" data-wipe aria-label="Where bicubic ends and ours begins">'
-        f"</div>{_still(right)}{_still(original)}</div></details>"
+        f"<details{' open' if unfolded else ''}><summary>Larger: slide between {words}</summary>"
+        f'<div class="pair"><div class="slide"><div class="wipe">{_again(last[left][0], "left")}'
+        f'{_again(last[right][0], "right over")}<span class="tag a left">{escape(last[left][1].label)}</span>'
+        f'<span class="tag b right">{escape(last[right][1].label)}</span></div>'
+        f'<input type="range" min="0" max="100" value="50" data-wipe aria-label="Where {escape(left)} ends and '
+        f'{escape(right)} begins">{choices}</div>{_still(*last[right], "right")}{original}</div></details>'
     )
 
 
-def _still(tile: Tile) -> str:
-    return (
-        f'<div class="wipe still"><img src="{tile.uri()}" alt=""><span class="tag a">{escape(tile.label)}</span></div>'
+def _choice(side: str, tiles: Mapping[str, tuple[int, Tile]], chosen: str) -> str:
+    """A list to choose one side of the slider from: each value is a crop's place in the strip."""
+    options = "".join(
+        f'<option value="{number}"{" selected" if name == chosen else ""}>{escape(tile.label)}</option>'
+        for name, (number, tile) in tiles.items()
     )
+    return f'<label>{side} <select data-side="{side}">{options}</select></label>'
+
+
+def _still(number: int, tile: Tile, side: str = "") -> str:
+    return f'<div class="wipe still">{_again(number, side)}<span class="tag a {side}">{escape(tile.label)}</span></div>'
+
+
+def _again(number: int, side: str) -> str:
+    """A crop of the strip once more; the script puts it in, so that the page holds it once."""
+    return f'<img src="{EMPTY}" data-tile="{number}" class="{side}" alt="">'

@@ -10,7 +10,7 @@ from .charts import Chart, Level, Mark, Series, short, smoothed, thinned
 from .drawing import SERIES_INKS
 from .events import events
 from .run_history import RunHistory
-from .standings import label, standings
+from .standings import Standing, label, standings
 
 SMOOTH_FROM = 12
 MOST_MARKS = 40
@@ -18,15 +18,18 @@ MOST_MARKS = 40
 
 def metric_charts(runs: Sequence[RunHistory]) -> list[Chart]:
     """A chart per metric and validation set, all runs in it, beside the classical upscalers'."""
-    known = {(s.dataset, s.metric): s for run in reversed(runs) for s in standings(run)}
+    known: dict[tuple[str, str], Standing] = {}
+    for run in runs:
+        for standing in standings(run):
+            known.setdefault((standing.dataset, standing.metric), standing)
     charts = []
-    for (dataset, metric), standing in reversed(known.items()):
+    for (dataset, metric), standing in known.items():
         series, levels = [], {}
         for number, run in enumerate(runs):
             for own in standings(run):
                 if (own.dataset, own.metric) == (dataset, metric):
                     name = "this network" if len(runs) == 1 else run.name
-                    series += [Series(name, thinned(own.numbers), SERIES_INKS[number])] if own.numbers else []
+                    series += [Series(name, thinned(own.numbers), _ink(number))] if own.numbers else []
                     levels |= own.references
         if not series:
             continue  # nothing but NaN and infinity: the table has them
@@ -139,10 +142,37 @@ def loss_chart(run: RunHistory, marks: Sequence[Mark], end: int) -> Chart | None
     )
 
 
+def loss_charts(runs: Sequence[RunHistory]) -> list[Chart]:
+    """A chart per loss with the curves of all runs, on a logarithmic axis where each has values for one."""
+    names = dict.fromkeys(loss for run in runs for loss in run.under("losses/l_"))
+    charts: list[Chart] = []
+    for loss in names:
+        series: list[Series] = []
+        for number, run in enumerate(runs):
+            points = thinned(run.under("losses/l_").get(loss, []))
+            if points:
+                curve = smoothed(points) if len(points) >= SMOOTH_FROM else points
+                series.append(Series(run.name, curve, _ink(number)))
+        log, left_out = _logarithmic(series)
+        axis = ", on a logarithmic axis" if log else ""
+        chart = Chart(
+            key=f"loss_{loss}",
+            title=loss,
+            caption=f"Lower is better; with the weight in each run's file{axis}.{left_out}",
+            series=series,
+            form=short,
+            bare=True,
+            log=log,
+            last=_end(runs),
+        )
+        charts += [chart] if series else []
+    return charts
+
+
 def rate_chart(runs: Sequence[RunHistory]) -> Chart | None:
     """The learning rate."""
     series = [
-        Series("learning rate" if len(runs) == 1 else run.name, thinned(run.series["lr"]), SERIES_INKS[number])
+        Series("learning rate" if len(runs) == 1 else run.name, thinned(run.series["lr"]), _ink(number))
         for number, run in enumerate(runs)
         if run.series.get("lr")
     ]
@@ -192,6 +222,11 @@ def event_marks(run: RunHistory, prefix: str = "") -> list[Mark]:
         Mark(event.iteration, event.number, f"{prefix}event-{event.number}", "s4" if event.serious else "mark")
         for event in known
     ]
+
+
+def _ink(number: int) -> str:
+    """The ink of a run among others."""
+    return SERIES_INKS[number % len(SERIES_INKS)]
 
 
 def _logarithmic(series: Sequence[Series]) -> tuple[bool, str]:

@@ -1,5 +1,6 @@
-"""Writes the report of one run or two: an HTML file, and its pictures as PNG files in a folder beside it."""
+"""Writes the report of one run or of several: an HTML file, and its pictures as PNG files in a folder beside it."""
 
+import os
 import re
 import time
 from collections.abc import Callable, Container, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from ..errors import OptionError
 from ..resilience.atomic_file import atomic_file
 from .charts import draw_titled
+from .comparison import with_names_of_their_own
 from .crops import strip_png, strips
 from .forgiving import part
 from .page import report_charts, report_page
@@ -18,18 +20,24 @@ MAX_NAME = 200
 
 
 def default_output(folders: Sequence[Path]) -> Path:
-    """Where a report goes: into the run's folder, for two runs into the current one."""
+    """Where a report goes: into the run's folder, of several runs into the current one."""
     if len(folders) == 1:
         return folders[0] / "report.html"
-    return Path("report_" + "_".join(folder.resolve().name for folder in folders) + ".html")
+    names = [folder.resolve().name for folder in folders]
+    name = "report_" + "_".join(names)
+    if len(os.fsencode(name)) > MAX_NAME:
+        short = os.fsencode(names[0])[: MAX_NAME // 2].decode(errors="ignore")
+        name = f"report_{short}_and_{len(names) - 1}_more"
+    return Path(f"{name}.html")
 
 
-def write_report(runs: Sequence[RunHistory], output: Path) -> list[Path]:
+def write_report(runs: Sequence[RunHistory], output: Path, reload_seconds: int | None = None) -> list[Path]:
     """Write a report.
 
     Args:
-        runs: One run, or two.
+        runs: One run, or several to compare.
         output: The HTML file; pictures go into the folder of its name without suffix.
+        reload_seconds: For a page that is going to be renewed, see `page.report_page`; it has no pictures beside it.
 
     Returns:
         The files written, the page first.
@@ -38,7 +46,12 @@ def write_report(runs: Sequence[RunHistory], output: Path) -> list[Path]:
         OptionError: A file cannot be written.
     """
     left_out: list[str] = []
+    runs = with_names_of_their_own(runs)
     pictures = part("the pictures", lambda: strips(list(runs)), [], left_out)
+    now = time.strftime("%Y-%m-%d %H:%M")
+    if reload_seconds is not None:
+        _write(output, _bytes(report_page(runs, pictures, now, left_out, reload_seconds)))
+        return [output]
     shared, own = report_charts(runs, [])
     beside = output.with_suffix("")
     files: dict[Path, bytes] = {}
@@ -48,11 +61,14 @@ def write_report(runs: Sequence[RunHistory], output: Path) -> list[Path]:
             _draw(files, beside, f"{chart.key}{who}", lambda chart=chart: draw_titled(chart).png(), left_out)
     for strip in pictures:
         _draw(files, beside, f"crops_{strip.image}", lambda strip=strip: strip_png(strip), left_out)
-    page = report_page(runs, pictures, time.strftime("%Y-%m-%d %H:%M"), left_out)
-    files = {output: page.encode("utf-8", "backslashreplace"), **files}  # names of files are not all UTF-8
+    files = {output: _bytes(report_page(runs, pictures, now, left_out)), **files}
     for path, data in files.items():
         _write(path, data)
     return list(files)
+
+
+def _bytes(page: str) -> bytes:
+    return page.encode("utf-8", "backslashreplace")  # names of files are not all UTF-8
 
 
 def _draw(files: dict[Path, bytes], folder: Path, key: str, draw: Callable[[], bytes], left_out: list[str]) -> None:

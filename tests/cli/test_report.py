@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from runs_on_disk import write_recorded_run
 
+from paragon_plugin.cli import report
 from paragon_plugin.cli.main import main
+from paragon_plugin.scheduling.run_record import RunRecord
 
 Paragon = Callable[..., subprocess.CompletedProcess[str]]
 Options = Callable[..., Path]
@@ -59,3 +62,44 @@ def test_bad_input_is_one_line_and_status_2(
     assert said.err.count("\n") == 1
     assert said.out == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_watched_page_is_renewed_until_the_run_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_recorded_run(tmp_path, "run", losses=())
+    (folder / "run_record.jsonl").unlink()
+    record = RunRecord(folder)
+    record.describe(name="run", host="loop", total_iter=300)
+    record.start(0)
+    page = folder / "report.html"
+    seen: list[str] = []
+
+    def go_on(_: float) -> None:
+        """What happens between two looks at the record."""
+        seen.append(page.read_text())
+        if len(seen) < 3:
+            record.validation(100 * len(seen), "Set", {"psnr": 30.0 + len(seen)})
+        else:
+            record.end(300, "finished")
+
+    monkeypatch.setattr(report.time, "sleep", go_on)
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "run", "--watch"]) == 0
+    assert [text.count("location.reload()") for text in seen] == [1, 1, 1]
+    assert ["31.00" in text for text in seen] == [False, True, True]
+    assert ["32.00" in text for text in seen] == [False, False, True]
+    assert "location.reload()" not in page.read_text()
+    assert (folder / "report").is_dir()
+    seen.clear()
+    assert main(["report", "run", "--watch"]) == 0  # it has ended
+    assert seen == []
+
+
+def test_a_watch_is_ended_with_a_page_that_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_recorded_run(tmp_path, "run", finished=False)
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report.time, "sleep", interrupt)
+    assert main(["report", str(folder), "--watch"]) == 0
+    assert "location.reload()" not in (folder / "report.html").read_text()

@@ -1,9 +1,13 @@
 """Opens a page in a real browser without a screen and tells what happened; run as a program of its own.
 
-    python browser.py PAGE WIDTH SCREENSHOT EXPRESSION
+    python browser.py PAGE WIDTH SCREENSHOT EXPRESSION [SCHEME] [KEYS]
+
+SCHEME is `light` or `dark`. KEYS are pressed before the expression is evaluated, as `Tab Tab Right`; `Tab>SELECTOR`
+presses Tab until an element of that selector has the focus.
 
 Prints JSON: `errors` (what scripts complained of), `requests` (every address asked for beside the page itself and
-`data:`), `value` (of the JavaScript expression), and writes a screenshot. The browser is the Chromium in
+`data:`), `value` (of the JavaScript expression), `focus` (what has the focus after each key and whether one sees that),
+and writes a screenshot. The browser is the Chromium in
 PyQt6-WebEngine, which pip installs (`pip install PyQt6-WebEngine`).
 """
 
@@ -12,12 +16,24 @@ import os
 import sys
 from pathlib import Path
 
+FOCUS = """(() => {
+  const element = document.activeElement, style = getComputedStyle(element), box = element.getBoundingClientRect();
+  return {tag: element.tagName.toLowerCase(), classes: element.getAttribute("class") || "",
+    name: element.getAttribute("aria-label") || element.textContent.trim().slice(0, 80),
+    seen: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2,
+    chart: element.closest("figure")?.querySelector(".legend")?.textContent,
+    inside: box.bottom > 0 && box.top < window.innerHeight, matches: element.matches(SELECTOR)};
+})()"""
+MOST_TABS = 150
 
-def main(page: str, width: str, screenshot: str, expression: str) -> int:
-    """Open the page, let it settle, evaluate the expression, take the picture."""
+
+def main(page: str, width: str, screenshot: str, expression: str, scheme: str = "light", keys: str = "") -> int:
+    """Open the page, let it settle, press keys, evaluate the expression, take the picture."""
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    os.environ["QTWEBENGINE_CHROMIUM_FLAGS"] = "--no-sandbox --disable-gpu"
-    from PyQt6.QtCore import QTimer, QUrl  # pyright: ignore[reportMissingImports]
+    scheme_flag = f"--blink-settings=preferredColorScheme={int(scheme == 'light')}"
+    os.environ["QTWEBENGINE_CHROMIUM_FLAGS"] = f"--no-sandbox --disable-gpu {scheme_flag}"
+    from PyQt6.QtCore import Qt, QTimer, QUrl  # pyright: ignore[reportMissingImports]
+    from PyQt6.QtTest import QTest  # pyright: ignore[reportMissingImports]
     from PyQt6.QtWebEngineCore import (  # pyright: ignore[reportMissingImports]
         QWebEnginePage,
         QWebEngineProfile,
@@ -61,17 +77,38 @@ def main(page: str, width: str, screenshot: str, expression: str) -> int:
         view.grab().save(screenshot)
         application.quit()
 
+    waiting = keys.split()
+    focus: list[dict[str, object]] = []
+
+    def press() -> None:
+        """The next key; after the last one the expression is evaluated."""
+        if not waiting:
+            document.runJavaScript(f"JSON.stringify({expression})", finish)
+            return
+        key, _, selector = waiting[0].partition(">")
+        QTest.keyClick(view.focusProxy(), getattr(Qt.Key, f"Key_{key}"))  # pyright: ignore[reportCallIssue]
+        script = f"JSON.stringify({FOCUS.replace('SELECTOR', json.dumps(selector or '*'))})"
+
+        def pressed(text: object) -> None:
+            focus.append(json.loads(str(text)))
+            if focus[-1]["matches"] or len(focus) >= MOST_TABS:
+                waiting.pop(0)
+            press()
+
+        QTimer.singleShot(40, lambda: document.runJavaScript(script, pressed))
+
     def loaded(ok: bool) -> None:
         found["loaded"] = ok
-        script = f"JSON.stringify({expression})"
-        QTimer.singleShot(700, lambda: document.runJavaScript(script, finish))
+        view.activateWindow()
+        view.setFocus()
+        QTimer.singleShot(700, press)
 
     view.loadFinished.connect(loaded)
     view.load(own)
     view.show()
     QTimer.singleShot(45_000, application.quit)
     application.exec()
-    found |= {"errors": errors, "requests": requests}
+    found |= {"errors": errors, "requests": requests, "focus": focus}
     print(json.dumps(found))
     sys.stdout.flush()
     os._exit(0)  # Qt's own teardown order is not ours to test

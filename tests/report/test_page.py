@@ -28,7 +28,8 @@ def write_report(folders: list[Path], output: Path | None = None) -> list[Path]:
 
 BROWSER = Path(__file__).parent / "browser.py"
 HOVER = """(() => {
-  const figure = [...document.querySelectorAll("figure[data-chart]")].find(f => f.textContent.includes("Losses"));
+  const figure = [...document.querySelectorAll("figure[data-chart]")].find(
+    f => ["Losses", "l1_loss"].includes(f.querySelector("h3").textContent));
   const svg = [...figure.querySelectorAll("svg")].find(s => s.getBoundingClientRect().width > 0);
   const box = svg.getBoundingClientRect();
   const event = kind => svg.dispatchEvent(new PointerEvent(kind, {clientX: box.left + box.width / 2}));
@@ -63,11 +64,11 @@ def with_pictures(folder: Path) -> Path:
     return folder
 
 
-def browse(page: Path, width: int) -> dict[str, Any]:
+def browse(page: Path, width: int, expression: str = HOVER, *more: str) -> dict[str, Any]:
     if importlib.util.find_spec("PyQt6") is None or importlib.util.find_spec("PyQt6.QtWebEngineCore") is None:
         pytest.skip("needs a browser: pip install PyQt6-WebEngine")
-    command = [sys.executable, str(BROWSER), str(page), str(width), str(page.with_suffix(f".{width}.png")), HOVER]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    command = [sys.executable, str(BROWSER), str(page), str(width), str(page.with_suffix(f".{width}.png")), expression]
+    result = subprocess.run([*command, *more], capture_output=True, text=True, timeout=90, check=False)
     if result.returncode != 0 and re.search(
         r"cannot open shared object|could not be loaded|no Qt platform", result.stderr
     ):

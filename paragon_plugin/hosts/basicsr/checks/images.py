@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from ....resilience.fault_tolerant_dataset import MAX_UNREADABLE, too_many
 from ....resilience.image_damage import image_damage
+from ....resilience.image_size import image_size
 from ..data.hr_images import hr_images
-from ..data.image_size import image_size
 from ..options.file import Options
 from ..options.meta_info import SUFFIXES, first_name, read_meta_info
 from ..options.problems import Problems

@@ -23,9 +23,9 @@ from torch.utils.data import DataLoader, default_collate
 
 from ....errors import OptionError, RunError
 from ....resilience.dataset_wrapper import DatasetWrapper
+from ....resilience.image_size import image_size
 from ....resilience.model_state import model_state_kept
 from ....resilience.random_state import random_state_kept
-from ..data.image_size import image_size
 from ..options.file import Options
 from ..options.problems import FirstProblem, Problems
 from ..scheduled_model import ScheduledModel

@@ -13,9 +13,8 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from ..options import known
-from ..options.file import Options
+from ..options.file import DERIVED, Options
 from ..options.problems import Problems
-from ..options.scheduling_block import PARSED
 from ..scheduled_model import ScheduledModel
 
 NEAR = 0.85
@@ -36,8 +35,7 @@ def check_unknown_options(options: Options, problems: Problems) -> None:
     model = _registered(MODEL_REGISTRY, options["model_type"])
     read_by_model = known.words_in(_readers(model))
     networks = [key.removeprefix("network_") for key in options if key.startswith("network_")]
-    derived = {"rank", "world_size", "dist", "auto_resume", "is_train", "root_path", PARSED}
-    _report("", options, {*known.TOP, *derived, *_starting_with(options, "network_")}, read_by_model, problems)
+    _report("", options, {*known.TOP, *DERIVED, *_starting_with(options, "network_")}, read_by_model, problems)
     for key, dataset in options["datasets"].items():
         read = known.words_in([cls for cls in [_registered(DATASET_REGISTRY, dataset.get("type"))] if cls])
         _report(f"datasets.{key}.", dataset, known.TRAIN_DATASET, read, problems)

@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import OptionError, shown, suggestion
-
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-"""What the host decodes. Other files of a folder are passed over: a folder of photographs holds Thumbs.db as well."""
+from ....resilience.image_names import EXTENSIONS, names_in
 
 
 def hr_images(root: Any, images: Any, exclude: Any, path: str) -> list[Path]:
@@ -34,17 +32,6 @@ def hr_images(root: Any, images: Any, exclude: Any, path: str) -> list[Path]:
     if not names:
         raise OptionError(path, f"no image of {root} is left by the options images and exclude")
     return [Path(root) / name for name in names]
-
-
-def names_in(root: Path) -> list[str]:
-    """Names of the images in a folder and the folders below it, `sub/a.jpg`, sorted; hidden ones are passed over."""
-    names: list[str] = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
-                names.append(Path(folder, name).relative_to(root).as_posix())
-    return sorted(names)
 
 
 def _listed(names: Any, path: str, root: Any, found: Sequence[str]) -> list[str] | None:

@@ -4,6 +4,7 @@ An option file is data. No tag constructs an object, `--force_yml` takes values 
 """
 
 import argparse
+import copy
 import random
 import re
 import subprocess
@@ -20,10 +21,16 @@ from ....resilience.ranks import as_torchrun, from_first_rank
 from . import known
 from .metrics import complete_directions
 from .problems import FirstProblem, Problems
-from .scheduling_block import parse_block
+from .scheduling_block import PARSED, parse_block
 from .step import accumulation
 
 Options = dict[str, Any]
+
+IN_FORCE = "options_in_force"
+"""Key at the top of prepared options under which the options travel that would make the same run, read from a file."""
+
+DERIVED = ("rank", "world_size", "dist", "auto_resume", "is_train", "root_path", PARSED, IN_FORCE)
+"""Keys at the top of prepared options that no option file has."""
 
 MAX_VALUES = 100_000
 """Values an option file may hold once its aliases are written out: a few lines of them can stand for billions."""
@@ -89,9 +96,10 @@ class OptionLoader(yaml.SafeLoader):
 OptionLoader.add_constructor("tag:yaml.org,2002:int", OptionLoader.construct_yaml_int)
 
 OptionLoader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-OptionLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+EXPONENTS = ("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
+"""How `1e-4` is told from text: tag, form, first characters."""
+
+OptionLoader.add_implicit_resolver(*EXPONENTS)
 
 
 def _load(text: str, source: str) -> Any:
@@ -209,7 +217,9 @@ def add_file_arguments(parser: argparse.ArgumentParser) -> None:
 def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, argparse.Namespace]:
     """The host's entry point of that name: command line in, options and arguments out."""
     args = argument_parser().parse_args()
-    return load_options(args, root_path, is_train=is_train), args
+    options = load_options(args, root_path, is_train=is_train)
+    del options[IN_FORCE]  # the host writes all that it gets into its log
+    return options, args
 
 
 def load_options(
@@ -253,13 +263,15 @@ def load_options(
         wanted = options.pop(block)
         with problems.collected():
             options[block] = normalised_network(wanted, block, options.get("scale"))
-    _derive_datasets(options, problems)
-    _derive_paths(options, root_path)
     if is_train and "debug" in options["name"]:
         if options.get("val"):
             options["val"]["val_freq"] = 8
         options["logger"]["print_freq"] = 1
         options["logger"]["save_checkpoint_freq"] = 8
+    in_force = copy.deepcopy({key: value for key, value in options.items() if key not in DERIVED})
+    _derive_datasets(options, problems)
+    _derive_paths(options, root_path)
+    options[IN_FORCE] = in_force
     return options
 
 

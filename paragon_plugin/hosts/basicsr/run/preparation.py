@@ -18,7 +18,7 @@ from ..checks.host_refusals import host_refusals
 from ..checks.pretrained import check_all_pretrained
 from ..checks.rehearsal import check_batch_fits, rehearse
 from ..checks.rules import check_training_options
-from ..options.file import Options, load_options
+from ..options.file import IN_FORCE, Options, load_options
 from ..options.problems import FirstProblem
 from ..options.scheduling_block import PARSED
 from ..scheduled_model import ScheduledModel
@@ -129,7 +129,7 @@ def prepare(options: Options, log: RunLog) -> Run | TrainingResult:
     from basicsr.utils.options import dict2str
 
     torch.backends.cudnn.benchmark = True
-    in_force = _copied({key: value for key, value in options.items() if key != PARSED})
+    in_force = _copied({key: value for key, value in options.items() if key not in (PARSED, IN_FORCE)})
     log.logger.info(get_env_info(), extra={"file_only": True})
     log.logger.info(dict2str(in_force), extra={"file_only": True})
     refuse_differences(_of_all(in_force))

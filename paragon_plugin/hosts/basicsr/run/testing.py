@@ -18,8 +18,9 @@ from ..checks.pretrained import check_all_pretrained
 from ..checks.registered import check_known, check_network
 from ..checks.rehearsal import rehearse_validation
 from ..checks.rules import check_folders, check_metrics, check_set_names
-from ..options.file import Options, load_options
+from ..options.file import IN_FORCE, Options, load_options
 from ..options.problems import FirstProblem
+from ..options.scheduling_block import PARSED
 from .folders import make_folders, owned
 from .reference_upscalers import reference_metrics
 from .run_log import RunLog
@@ -49,7 +50,10 @@ def test(args: argparse.Namespace, root_path: str) -> tuple[Options, list[Valida
     options = load_options(args, root_path, is_train=False)
     _check(options)
     log.logger.info(get_env_info(), extra={"file_only": True})
-    log.logger.info(dict2str(options), extra={"file_only": True})
+    log.logger.info(
+        dict2str({key: value for key, value in options.items() if key not in (PARSED, IN_FORCE)}),
+        extra={"file_only": True},
+    )
     loaders: list[Any] = []
     for key, block in sorted(options["datasets"].items()):
         path = f"datasets.{key}"

@@ -14,13 +14,13 @@ from typing import Any
 from ....errors import OptionError, RunError
 from ....report.progress import ProgressLine
 from ....report.results import TrainingResult
-from ....resilience.atomic_file import atomic_file
 from ....resilience.deaths import death_behind
 from ....resilience.ranks import distributed
 from ....resilience.stopping import Stop, let_last_words_be_said
 from ....scheduling import NonFiniteLossError
 from ..options.file import Options
 from .folders import make_folders, owned
+from .kept_options import keep_options
 from .preparation import Run, checked_options, prepare
 from .record_keeping import (
     record_failure,
@@ -84,8 +84,7 @@ def _open_folders(run: Run, args: argparse.Namespace) -> Any:
             if options["logger"].get("use_tb_logger") and "debug" not in options["name"] and first:
                 mkdir_and_rename(str(Path(options["root_path"]) / "tb_logger" / options["name"]))
         if first:
-            with atomic_file(run.folder / Path(args.opt).name) as file:
-                file.write(text.encode())
+            keep_options(run, args, text)
         start_record(run, args)
         run.log.open(Path(options["path"]["log"]) / f"train_{options['name']}_{get_time_str()}.log" if first else None)
         return init_tb_loggers(options)

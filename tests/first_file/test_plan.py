@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paragon_plugin.errors import OptionError
+from paragon_plugin.hosts.trainner_redux.first_file import option_file as redux_file
 from paragon_plugin.nets.sizes import SIZES
 
 pytestmark = pytest.mark.usefixtures("host")
 
 
 def build(count: int = 20, side: int = 512, *, gpu: float | None = None, **wish: object) -> Any:
-    from paragon_plugin.hosts.basicsr.first_file.photographs import Machine, Photograph
-    from paragon_plugin.hosts.basicsr.first_file.plan import Wish, make_plan
+    from paragon_plugin.first_file.photographs import Machine, Photograph
+    from paragon_plugin.first_file.plan import Wish, make_plan
 
     photos = [Photograph(f"{number:03}.jpg", side + 100, side) for number in range(count)]
     return make_plan(photos, Machine(gpu, cores=8, memory_gb=16.0), Wish(**wish))  # type: ignore[arg-type]
@@ -37,7 +38,7 @@ WISHES = {
     wish=st.fixed_dictionaries(WISHES),
 )
 def test_the_numbers_fit_each_other(count: int, side: int, gpu: float | None, wish: dict[str, object]) -> None:
-    from paragon_plugin.hosts.basicsr.first_file.option_file import option_file
+    from paragon_plugin.hosts.basicsr.first_file import option_file
 
     plan = build(count, side, gpu=gpu, **wish)
     assert not set(plan.training) & set(plan.validation)
@@ -59,6 +60,12 @@ def test_the_numbers_fit_each_other(count: int, side: int, gpu: float | None, wi
     if "queue_size" in options:
         assert options["queue_size"] % data["batch_size_per_gpu"] == 0
         assert data["gt_size"] == options["gt_size"] <= 400
+    for_redux = yaml.safe_load(redux_file(plan, Path("images"), "run", file=Path("run.yml"), has_vgg=True))
+    redux_train, redux_data = for_redux["train"], for_redux["datasets"]["train"]
+    assert redux_data["lq_size"] * for_redux["scale"] == data["gt_size"]
+    assert redux_data["batch_size_per_gpu"] == data["batch_size_per_gpu"]
+    for key in ("total_iter", "warmup_iter", "ema_decay", "optim_g", "scheduler"):
+        assert redux_train[key] == train[key]
     wanted = wish["iterations"]
     assert wanted is None or total == wanted
 
@@ -68,7 +75,7 @@ def test_the_same_input_gives_the_same_plan() -> None:
 
 
 def test_every_choice_says_why() -> None:
-    from paragon_plugin.hosts.basicsr.first_file.plan import Choice
+    from paragon_plugin.first_file.plan import Choice
 
     plan = build()
     choices = [value for value in vars(plan).values() if isinstance(value, Choice)]
@@ -77,9 +84,9 @@ def test_every_choice_says_why() -> None:
 
 
 def test_small_and_broken_images_are_left_out_by_name() -> None:
-    from paragon_plugin.hosts.basicsr.first_file.option_file import option_file
-    from paragon_plugin.hosts.basicsr.first_file.photographs import Machine, Photograph
-    from paragon_plugin.hosts.basicsr.first_file.plan import Wish, make_plan
+    from paragon_plugin.first_file.photographs import Machine, Photograph
+    from paragon_plugin.first_file.plan import Wish, make_plan
+    from paragon_plugin.hosts.basicsr.first_file import option_file
 
     good = [Photograph(f"{number}.png", 300, 200) for number in range(4)]
     odd = [Photograph("small.png", 500, 20), Photograph("broken.png", 0, 0, "is cut off")]
@@ -98,7 +105,8 @@ def test_one_image_cannot_be_split(count: int) -> None:
 
 @pytest.mark.parametrize("recipe", ["perceptual", "gan", "realesrgan"])
 def test_a_loss_without_its_weights_is_left_out_with_a_hint(recipe: str) -> None:
-    from paragon_plugin.hosts.basicsr.first_file.option_file import VGG, option_file
+    from paragon_plugin.first_file.text import VGG
+    from paragon_plugin.hosts.basicsr.first_file import option_file
 
     plan = build(recipe=recipe)
     for has in (False, True):
@@ -109,9 +117,9 @@ def test_a_loss_without_its_weights_is_left_out_with_a_hint(recipe: str) -> None
 
 
 def test_names_in_all_letters_are_written_and_read_back() -> None:
-    from paragon_plugin.hosts.basicsr.first_file.option_file import option_file
-    from paragon_plugin.hosts.basicsr.first_file.photographs import Machine, Photograph
-    from paragon_plugin.hosts.basicsr.first_file.plan import Wish, make_plan
+    from paragon_plugin.first_file.photographs import Machine, Photograph
+    from paragon_plugin.first_file.plan import Wish, make_plan
+    from paragon_plugin.hosts.basicsr.first_file import option_file
 
     names = ["on", "naïve é.jpg", "a: b #c.png", '"quoted".png', "1.0", "日本/写真.png", "back\\slash.png"]
     plan = make_plan([Photograph(name, 400, 400) for name in sorted(names)], Machine(), Wish())

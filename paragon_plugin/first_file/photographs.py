@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from ....resilience.image_damage import image_damage
-from ..data.hr_images import names_in
-from ..data.image_size import image_size
+from ..resilience.image_damage import image_damage
+from ..resilience.image_names import names_in
+from ..resilience.image_size import image_size
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ....errors import OptionError
+from ..errors import OptionError
 from .photographs import Machine, Photograph
 
 Recipe = Literal["fidelity", "perceptual", "gan", "realesrgan"]
 RECIPES: tuple[Recipe, ...] = ("fidelity", "perceptual", "gan", "realesrgan")
 SCALES = (2, 3, 4, 8)
+MEANT_FOR: dict[Recipe, str] = {
+    "fidelity": "the highest PSNR",
+    "perceptual": "natural texture without a discriminator",
+    "gan": "sharp texture, against a discriminator",
+    "realesrgan": "photographs with unknown blur, noise and JPEG artefacts",
+}
+
+PREFER: dict[Recipe, str] = {
+    "fidelity": "nearness to the target image before looks",
+    "perceptual": "looks before nearness to the target image",
+}
+"""The scheduler's wish that a recipe implies, with the reason; the others want both, which is the default."""
 
 CARD_GB = {"nano": 2, "micro": 2, "tiny": 4, "xs": 6, "s": 8, "m": 12, "l": 16, "xl": 24}
 """Memory of the cards that a size is meant for, with 16 patches of 64 LR pixels."""
@@ -22,7 +34,7 @@ LEAST_PATCH = 16
 """Smallest useful patch, in LR pixels."""
 
 DISCRIMINATOR_UNIT = 8
-"""The host's U-Net discriminator halves a patch three times."""
+"""The U-Net discriminator halves a patch three times."""
 
 STEPS_AN_EPOCH = 100
 MOST_VALIDATION = 10
@@ -49,6 +61,11 @@ class Wish:
     def adversarial(self) -> bool:
         """Whether the recipe has a discriminator."""
         return self.recipe in ("gan", "realesrgan")
+
+    @property
+    def card_gb(self) -> float:
+        """Memory of the card that this training is meant for."""
+        return CARD_GB[self.size] * (1.5 if self.adversarial else 1)
 
 
 @dataclass(frozen=True)
@@ -152,8 +169,8 @@ def _patch(training: Sequence[Photograph], machine: Machine, wish: Wish) -> Choi
 def _batch(machine: Machine, wish: Wish) -> Choice:
     if machine.gpu_gb is None:
         return Choice(4, "a discriminator and no GPU") if wish.adversarial else Choice(8, "without a GPU")
-    batch, need = 16, CARD_GB[wish.size] * (1.5 if wish.adversarial else 1)
-    while batch > 2 and machine.gpu_gb * 16 < need * batch:
+    batch = 16
+    while batch > 2 and machine.gpu_gb * 16 < wish.card_gb * batch:
         batch //= 2
     return Choice(batch, f"{wish.size} on {machine.gpu_gb:.0f} GB; halve it if memory runs out")
 

@@ -1,13 +1,9 @@
-"""Writes a plan as an option file, with the reason of each choice as a comment."""
+"""Writes a plan as an option file of BasicSR, with the reason of each choice as a comment."""
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
-from .plan import Choice, Plan
-
-VGG = "vgg19-dcbb9e9d.pth"
-"""File with the weights of the perceptual loss, in torch's folder of downloads."""
+from ...first_file.plan import MEANT_FOR, Plan
+from ...first_file.text import indented, left_out_without_vgg, number, quoted, said, scheduling
 
 MODEL = {
     "fidelity": "ParagonSRModel",
@@ -15,18 +11,6 @@ MODEL = {
     "gan": "ParagonGANModel",
     "realesrgan": "ParagonRealESRGANModel",
 }
-MEANT_FOR = {
-    "fidelity": "the highest PSNR",
-    "perceptual": "natural texture without a discriminator",
-    "gan": "sharp texture, against a discriminator",
-    "realesrgan": "photographs with unknown blur, noise and JPEG artefacts",
-}
-
-PREFER = {
-    "fidelity": "fidelity  # highest PSNR: nearness to the target image before looks",
-    "perceptual": "perceptual  # natural texture: looks before nearness to the target image",
-}
-"""The wish that a recipe implies, with its reason; the others want both, which is the default."""
 
 _PERCEPTUAL = """\
 - type: PerceptualLoss
@@ -115,28 +99,28 @@ def option_file(plan: Plan, root: Path, name: str, *, file: Path, has_vgg: bool)
     if wish.recipe == "realesrgan":
         parts += [
             *_DEGRADATIONS.rstrip().splitlines(),
-            f"gt_size: {_said(plan.patch)}",
+            f"gt_size: {said(plan.patch)}",
             f"queue_size: {int(plan.batch.value) * 12}  # pool that batches are drawn from, a multiple of the batch",
         ]
-    parts += ["", "datasets:", *_indented(_datasets(plan, root), 2)]
+    parts += ["", "datasets:", *indented(_datasets(plan, root), 2)]
     parts += ["", "network_g:", f"  type: paragonsr2_{wish.size}"]
     if adversarial:
         parts += [
             "",
             "network_d:",
-            *_indented(_DISCRIMINATOR.format(features=_said(plan.discriminator_features)).splitlines(), 2),
+            *indented(_DISCRIMINATOR.format(features=said(plan.discriminator_features)).splitlines(), 2),
         ]
-    parts += ["", "path:", *_indented(_PATH.splitlines(), 2)]
-    parts += ["", "train:", *_indented(_train(plan, adversarial, has_vgg), 2)]
-    parts += ["", "val:", f"  val_freq: {_said(plan.validate_every)}", "  save_img: true", "  metrics:"]
+    parts += ["", "path:", *indented(_PATH.splitlines(), 2)]
+    parts += ["", "train:", *indented(_train(plan, adversarial, has_vgg), 2)]
+    parts += ["", "val:", f"  val_freq: {said(plan.validate_every)}", "  save_img: true", "  metrics:"]
     for metric in ("psnr", "ssim"):
         options = [f"type: calculate_{metric}", f"crop_border: {wish.scale}", "test_y_channel: true"]
-        parts += [f"    {metric}:", *_indented(options, 6)]
+        parts += [f"    {metric}:", *indented(options, 6)]
     parts += [
         "",
         "logger:",
         f"  print_freq: {max(1, min(100, int(plan.iterations.value) // 20))}",
-        f"  save_checkpoint_freq: {_said(plan.save_every)}",
+        f"  save_checkpoint_freq: {said(plan.save_every)}",
         "  use_tb_logger: true",
     ]
     return "\n".join(parts) + "\n"
@@ -148,31 +132,31 @@ def _datasets(plan: Plan, root: Path) -> list[str]:
         "train:",
         "  name: photographs",
         f"  type: {'HRDegradationDataset' if realesrgan else 'HRImageDataset'}  # HR images alone are enough",
-        f"  dataroot_gt: {_text(root.as_posix())}",
+        f"  dataroot_gt: {quoted(root.as_posix())}",
         f"  exclude:  # {plan.split}",
-        *(f"    - {_text(name)}" for name in plan.validation),
-        *(f"    - {_text(photo.name)}  # {photo.problem}" for photo in plan.unusable),
+        *(f"    - {quoted(name)}" for name in plan.validation),
+        *(f"    - {quoted(photo.name)}  # {photo.problem}" for photo in plan.unusable),
     ]
     if realesrgan:
-        lines += _indented(_BLUR.splitlines(), 2)
+        lines += indented(_BLUR.splitlines(), 2)
     lines += [
-        f"  gt_size: {_said(plan.patch)}",
+        f"  gt_size: {said(plan.patch)}",
         "  use_hflip: true",
         f"  use_rot: {'false' if realesrgan else 'true'}",
-        f"  batch_size_per_gpu: {_said(plan.batch)}",
-        f"  num_worker_per_gpu: {_said(plan.workers)}",
-        f"  dataset_enlarge_ratio: {_said(plan.enlarge)}",
+        f"  batch_size_per_gpu: {said(plan.batch)}",
+        f"  num_worker_per_gpu: {said(plan.workers)}",
+        f"  dataset_enlarge_ratio: {said(plan.enlarge)}",
     ]
     if not realesrgan:
-        lines += [f"  cache_mb: {_said(plan.cache_mb)}"]
+        lines += [f"  cache_mb: {said(plan.cache_mb)}"]
     lines += [
         "",
         "val:",
         "  name: held_out",
         "  type: HRImageDataset",
-        f"  dataroot_gt: {_text(root.as_posix())}",
+        f"  dataroot_gt: {quoted(root.as_posix())}",
         "  images:",
-        *(f"    - {_text(name)}" for name in plan.validation),
+        *(f"    - {quoted(name)}" for name in plan.validation),
     ]
     return lines
 
@@ -180,13 +164,13 @@ def _datasets(plan: Plan, root: Path) -> list[str]:
 def _train(plan: Plan, adversarial: bool, has_vgg: bool) -> list[str]:
     total = int(plan.iterations.value)
     lines = [
-        f"total_iter: {_said(plan.iterations)}",
-        f"warmup_iter: {_said(plan.warmup)}",
-        f"ema_decay: {_said(plan.ema)}",
+        f"total_iter: {said(plan.iterations)}",
+        f"warmup_iter: {said(plan.warmup)}",
+        f"ema_decay: {said(plan.ema)}",
         "",
         "optim_g:",
         "  type: Adam",
-        f"  lr: {_said(plan.rate)}",
+        f"  lr: {said(plan.rate)}",
         "  betas: [0.9, 0.99]",
     ]
     if adversarial:
@@ -197,18 +181,13 @@ def _train(plan: Plan, adversarial: bool, has_vgg: bool) -> list[str]:
         "  type: CosineAnnealingRestartLR",
         f"  periods: [{total}]  # total_iter: one fall over the whole run",
         "  restart_weights: [1]",
-        f"  eta_min: {_number(plan.rate.value / 100)}",
+        f"  eta_min: {number(plan.rate.value / 100)}",
         "",
         "losses:",
-        *_indented(_losses(plan, adversarial, has_vgg), 2),
+        *indented(_losses(plan, adversarial, has_vgg), 2),
         "",
-        "# Measures what each loss contributes and balances the losses. Nothing else is needed.",
-        "dynamic_loss_scheduling:",
-        "  enabled: true",
-        "  auto_calibrate: true",
+        *scheduling(plan),
     ]
-    if plan.wish.recipe in PREFER:
-        lines += [f"  prefer: {PREFER[plan.wish.recipe]}"]
     return lines
 
 
@@ -220,30 +199,8 @@ def _losses(plan: Plan, adversarial: bool, has_vgg: bool) -> list[str]:
     if has_vgg:
         lines += _PERCEPTUAL.splitlines()
     else:
-        hint = f"# Left out: its weights ({VGG}, 550 MB) are not on this machine. With internet, remove the # signs."
-        lines += [hint, *(f"# {line}" for line in _PERCEPTUAL.splitlines())]
+        lines += left_out_without_vgg(_PERCEPTUAL.splitlines())
     if adversarial:
-        start = f"  start_iter: {_said(plan.adversarial_from)}"
+        start = f"  start_iter: {said(plan.adversarial_from)}"
         lines += ["- type: GANLoss", "  gan_type: vanilla", "  loss_weight: 0.1", start]
     return lines
-
-
-def _indented(lines: Sequence[str], spaces: int) -> list[str]:
-    return [f"{' ' * spaces}{line}" if line else "" for line in lines]
-
-
-def _said(choice: Choice) -> str:
-    return f"{_number(choice.value)}  # {choice.reason}"
-
-
-def _number(value: float) -> str:
-    """As YAML 1.1 reads it: `1e-05` is text to it, `1.0e-05` a number."""
-    if isinstance(value, int) or value >= 0.01:
-        return f"{value:g}" if isinstance(value, float) else str(value)
-    mantissa, _, exponent = f"{value:.3e}".partition("e")
-    return f"{float(mantissa)}e{int(exponent):03d}"
-
-
-def _text(value: str) -> str:
-    """Text as YAML and as JSON have it, letters of all languages as they are, what cannot be printed as escapes."""
-    return json.dumps(value, ensure_ascii=not value.isprintable())
