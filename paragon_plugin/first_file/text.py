@@ -34,5 +34,5 @@ def quoted(value: str) -> str:
 
 def left_out_without_vgg(lines: Sequence[str]) -> list[str]:
     """A perceptual loss whose weights are not here: as a comment, with a hint."""
-    hint = f"# Left out, for its weights ({VGG}, 550 MB) are not here; take the # away where there is internet."
+    hint = f"# Left out: its weights ({VGG}, 550 MB) are not on this machine. With internet, remove the # signs."
     return [hint, *(f"# {line}" for line in lines)]
