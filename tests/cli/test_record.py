@@ -148,9 +148,10 @@ def test_a_run_that_ends_with_an_error_says_so(
     from paragon_plugin.cli.main import main
 
     monkeypatch.chdir(tmp_path)
+    ruinous = {"type": "CosineAnnealingRestartLR", "periods": [7, 33], "restart_weights": [1, 1e30]}
     file = short_options(
         train__losses=[{"type": "L1Loss"}, {"type": "MSELoss"}, {"type": "FFTLoss"}],
-        train__optim_g__lr=1e30,
+        train__scheduler=ruinous,
         train__dynamic_loss_scheduling__max_nonfinite_steps=2,
     )
     assert main(["train", "-opt", str(file)]) == 1
