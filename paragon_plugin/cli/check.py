@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `paragon`."""
-    from ..hosts.basicsr.options.file import add_file_arguments
+    from ..hosts.basicsr.options.command_line import add_file_arguments
 
     parser = commands.add_parser("check", help="say everything that is wrong with an option file, without training")
     add_file_arguments(parser)

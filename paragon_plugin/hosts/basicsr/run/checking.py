@@ -36,7 +36,7 @@ def check(args: argparse.Namespace, root_path: str) -> tuple[Problems, list[str]
     """Check an option file of a training run.
 
     Args:
-        args: Flags of `options.file.add_arguments`; no launcher.
+        args: Flags of `options.command_line.add_arguments`; no launcher.
         root_path: Folder in which the run would be started.
 
     Returns:

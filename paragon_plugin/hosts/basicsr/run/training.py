@@ -37,7 +37,7 @@ from .validation import final_results, validate, validate_before_training
 
 
 def train(args: argparse.Namespace, root_path: str) -> TrainingResult:
-    """Train from command-line arguments (see `options.file.add_arguments`).
+    """Train from command-line arguments (see `options.command_line.add_arguments`).
 
     Args:
         args: Parsed arguments.
