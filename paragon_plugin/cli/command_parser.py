@@ -63,9 +63,6 @@ class CommandParser(argparse.ArgumentParser):
     def _long(self, options: list[str]) -> list[str]:
         """Options of more than one letter that the help shows; one letter is near to anything."""
         hidden = {
-            name
-            for action in self._arguments
-            if action.help == argparse.SUPPRESS
-            for name in action.option_strings
+            name for action in self._arguments if action.help == argparse.SUPPRESS for name in action.option_strings
         }
         return [name for name in options if len(name.strip("-")) > 1 and name not in hidden]

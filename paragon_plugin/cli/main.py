@@ -16,6 +16,7 @@ from ..errors import OptionError, RunError
 from ..resilience.tolerant_output import tolerant_output
 from ..version import __version__
 from .command_parser import CommandParser
+from .completion import SHELLS, PrintCompletion
 
 # A data worker that is spawned (BasicSR's choice in distributed runs, the only way on macOS and Windows) imports this
 # module before it unpickles its dataset: by then the host must be repaired there as well.
@@ -43,6 +44,12 @@ def command_parser() -> CommandParser:
 
     parser = CommandParser(prog="paragon", description="Train and use super-resolution networks.")
     parser.add_argument("--version", action="version", version=f"paragon-plugin {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        choices=SHELLS,
+        action=PrintCompletion,
+        help="print a script by which this shell completes the command line",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (init, train, check, test, upscale, export, report, runs, redux):
         command.add_parser(commands)
