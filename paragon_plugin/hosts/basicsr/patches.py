@@ -34,6 +34,7 @@ def apply() -> None:
     _lists_as_people_write_them()
     _distributed_without_gpu()
     _validation_of_any_images()
+    _names_found_quietly()
 
 
 def _whole_jpeg_quality() -> None:
@@ -261,3 +262,19 @@ def _validation_of_any_images() -> None:
     from .run.validation_pass import validate_images
 
     SRModel.nondist_validation = validate_images  # type: ignore[method-assign]
+
+
+def _names_found_quietly() -> None:
+    """BasicSR prints a line for each of its parts that is registered with the suffix `_basicsr`, and for unknown names.
+
+    May go when Registry.get finds such a part without a word.
+    """
+    from basicsr.utils.registry import Registry
+
+    def get(self: Any, name: str, suffix: str = "basicsr") -> Any:
+        for known in (name, f"{name}_{suffix}"):
+            if known in self:
+                return self._obj_map[known]
+        raise KeyError(f"No object named '{name}' found in '{self._name}' registry!")
+
+    Registry.get = get  # type: ignore[method-assign]

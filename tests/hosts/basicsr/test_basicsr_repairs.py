@@ -64,3 +64,16 @@ def test_distributed_without_gpu_starts_gloo() -> None:
     )
     result = python(code)
     assert result.stdout.strip() == "gloo", result.stderr
+
+
+@pytest.mark.usefixtures("host")
+def test_a_part_with_the_suffix_is_found_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    from basicsr.archs import build_network
+    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
+
+    options = {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 4}
+    assert type(build_network(options)).__name__ == "UNetDiscriminatorSN"
+    assert DATASET_REGISTRY.get("RealESRGANDataset") is DATASET_REGISTRY.get("RealESRGANDataset_basicsr")
+    with pytest.raises(KeyError, match="No object named 'UNet' found in 'arch' registry!"):
+        ARCH_REGISTRY.get("UNet")
+    assert capsys.readouterr().out == ""

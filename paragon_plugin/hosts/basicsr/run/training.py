@@ -108,6 +108,7 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
             remove_leftovers(options)
             set_aside_newer(options, run.iteration)
     messages = MessageLogger(options, run.iteration + 1, tb_logger)
+    messages.max_iters += 1  # it counts one iteration too few, and is at -1 at the last one
     data_timer, iter_timer = AvgTimer(), AvgTimer()
     started = time.monotonic()
 
@@ -119,6 +120,7 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
         else:
             stopping = False
             _validate_before_training(run, stop, tb_logger)
+        messages.reset_start_time()
         while run.iteration < total and not stopping:
             for batch in run.data.batches(run.epoch, run.place):
                 data_timer.record()
