@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def command_parser() -> CommandParser:
     """The parser of `paragon` with all its commands."""
-    from . import check, export, init, redux, report, runs, test, train, upscale
+    from . import check, export, init, redux, report, runs, schema, test, train, upscale
 
     parser = CommandParser(prog="paragon", description="Train and use super-resolution networks.")
     parser.add_argument("--version", action="version", version=f"paragon-plugin {__version__}")
@@ -51,7 +51,7 @@ def command_parser() -> CommandParser:
         help="print a script by which this shell completes the command line",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (init, train, check, test, upscale, export, report, runs, redux):
+    for command in (init, train, check, test, upscale, export, report, runs, schema, redux):
         command.add_parser(commands)
     return parser
 

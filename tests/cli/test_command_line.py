@@ -11,7 +11,7 @@ import pytest
 from paragon_plugin.cli.main import main
 from paragon_plugin.version import __version__
 
-COMMANDS = ("init", "train", "check", "test", "upscale", "export", "report", "runs", "redux")
+COMMANDS = ("init", "train", "check", "test", "upscale", "export", "report", "runs", "schema", "redux")
 
 WITHOUT_TORCH = """
 import sys
