@@ -20,6 +20,7 @@ from ....resilience.ranks import distributed
 from ....resilience.stopping import Stop, let_last_words_be_said
 from ....scheduling import NonFiniteLossError
 from ..options.file import Options
+from .data_waiting import DataWaiting
 from .folders import make_folders, owned
 from .preparation import Run, checked_options, prepare
 from .record_keeping import (
@@ -110,6 +111,7 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
     messages = MessageLogger(options, run.iteration + 1, tb_logger)
     messages.max_iters += 1  # it counts one iteration too few, and is at -1 at the last one
     data_timer, iter_timer = AvgTimer(), AvgTimer()
+    waiting = DataWaiting(options["datasets"]["train"], len(run.data.loader))
     started = time.monotonic()
 
     with Stop() as stop:
@@ -130,6 +132,9 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
                 model.feed_data(batch)
                 _optimize(model, run.iteration, options)
                 iter_timer.record()
+                told = waiting.add(data_timer.get_current_time(), iter_timer.get_current_time())
+                if told is not None:
+                    logging.getLogger("basicsr").warning(told)
                 progress.step(lambda: _texts(run))
                 if run.due("logger", "print_freq"):
                     variables = {"epoch": run.epoch, "iter": run.iteration, "lrs": model.get_current_learning_rate()}
@@ -167,6 +172,7 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
         validation=[] if stopping else final_results(options, run.data.val_loaders, run.metrics, run.before),
         schedule=run.scheduled.schedule_summary() if run.scheduled is not None else [],
         stopped_by=stop.signal if stopping else None,
+        waiting=waiting.closing(),
     )
 
 
