@@ -16,6 +16,9 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
     parser = commands.add_parser("check", help="say everything that is wrong with an option file, without training")
     add_file_arguments(parser)
+    parser.add_argument(
+        "--measure", action="store_true", help="train some steps for the time of the run and its memory; keeps nothing"
+    )
     parser.set_defaults(run=run, launcher="none", auto_resume=False)
 
 
@@ -26,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     paragon_plugin.install()
     from ..hosts.basicsr.run.checking import check
 
-    problems, schedule = check(args, os.getcwd())
+    problems, schedule = check(args, os.getcwd(), measured=args.measure)
     for problem in problems.found:
         print(problem)
     if schedule:

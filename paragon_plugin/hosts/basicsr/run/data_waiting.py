@@ -46,16 +46,16 @@ class DataWaiting:
         if self._told or waits <= MUCH * whole:
             return None
         self._told = True
-        return f"Training waits for images: {waits / whole:.0%} of the time of the last {count} steps. {self._advice()}"
+        return f"Training waits for images: {waits / whole:.0%} of the time of the last {count} steps. {self.advice()}"
 
     def closing(self) -> str | None:
         """What to tell at the end: of a run that was told of, and waited as a whole."""
         _, waits, whole = self._all
         if not self._told or waits <= MUCH * whole:
             return None
-        return f"{waits / whole:.0%} of the time went into waiting for images. {self._advice()}"
+        return f"{waits / whole:.0%} of the time went into waiting for images. {self.advice()}"
 
-    def _advice(self) -> str:
+    def advice(self) -> str:
         """What helps, the easiest first."""
         workers, cores = int(self._block.get("num_worker_per_gpu") or 0), _cores()
         what: list[str] = []
