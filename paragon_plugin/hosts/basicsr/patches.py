@@ -35,6 +35,7 @@ def apply() -> None:
     _distributed_without_gpu()
     _validation_of_any_images()
     _names_found_quietly()
+    _wandb_of_today()
 
 
 def _whole_jpeg_quality() -> None:
@@ -278,3 +279,30 @@ def _names_found_quietly() -> None:
         raise KeyError(f"No object named '{name}' found in '{self._name}' registry!")
 
     Registry.get = get  # type: ignore[method-assign]
+
+
+def _wandb_of_today() -> None:
+    """BasicSR asks wandb.util for an id of a run, which today's wandb has no function for there.
+
+    May go when init_wandb_logger leaves the id to wandb.init.
+    """
+    import basicsr.train
+    import basicsr.utils.logger
+
+    original = basicsr.utils.logger.init_wandb_logger
+    if getattr(original, "_paragon", False):
+        return
+
+    @functools.wraps(original)
+    def init_wandb_logger(opt: Any) -> None:
+        import secrets
+
+        import wandb  # pyright: ignore[reportMissingImports]
+
+        if not hasattr(wandb.util, "generate_id"):
+            wandb.util.generate_id = lambda: secrets.token_hex(4)
+        original(opt)
+
+    init_wandb_logger._paragon = True  # type: ignore[attr-defined]
+    for module in (basicsr.utils.logger, basicsr.train):
+        module.init_wandb_logger = init_wandb_logger  # type: ignore[attr-defined]

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,3 +79,20 @@ def test_a_part_with_the_suffix_is_found_without_a_word(capsys: pytest.CaptureFi
     with pytest.raises(KeyError, match="No object named 'UNet' found in 'arch' registry!"):
         ARCH_REGISTRY.get("UNet")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("host")
+def test_wandb_begins_though_it_makes_no_id_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for the package as it is today, as far as BasicSR asks for it."""
+    import basicsr.train
+
+    begun: list[dict[str, Any]] = []
+    wandb = types.ModuleType("wandb")
+    vars(wandb).update(util=types.ModuleType("wandb.util"), init=lambda **options: begun.append(options))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    options = {"name": "a", "logger": {"wandb": {"project": "mine"}, "use_tb_logger": True}}
+    for _ in range(2):
+        basicsr.train.init_wandb_logger(options)
+    assert [run["project"] for run in begun] == ["mine", "mine"]
+    assert all(run["sync_tensorboard"] and len(run["id"]) == 8 for run in begun)
+    assert begun[0]["id"] != begun[1]["id"]
