@@ -1,5 +1,6 @@
 """`paragon export`: the file computes what the network does, or there is no file."""
 
+import importlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -77,12 +78,17 @@ def test_nano(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "checked in onnxruntime at 3 sizes" in out[1]
 
 
+FOREIGN: dict[str, dict[str, int]] = {
+    "Compact": {"num_feat": 16, "num_conv": 2, "upscale": 2},
+    "SPAN": {"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 16, "upscale": 2},
+}
 ROOM = 8192
 """Bytes of a file for what is no weight: nodes, names, shapes."""
 
 
-@pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("kind", ["ours", "foreign"])
+@pytest.mark.parametrize(
+    ("kind", "half"), [("ours", False), ("ours", True), ("Compact", False), ("Compact", True), ("SPAN", False)]
+)
 def test_a_file_holds_weights_and_nodes_and_no_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, half: bool
 ) -> None:
@@ -91,9 +97,10 @@ def test_a_file_holds_weights_and_nodes_and_no_path(
     if kind == "ours":
         net = save("tiny", 2, tmp_path / "net.pth")
     else:
-        compact = pytest.importorskip("spandrel.architectures.Compact", reason="needs the extra spandrel").Compact
+        pytest.importorskip("spandrel", reason="needs the extra spandrel")
+        architecture = getattr(importlib.import_module(f"spandrel.architectures.{kind}"), kind)
         torch.manual_seed(0)
-        net = compact(num_feat=16, num_conv=2, upscale=2).eval()
+        net = architecture(**FOREIGN[kind]).eval()
         torch.save({"params": net.state_dict()}, tmp_path / "net.pth")
     file = tmp_path / "net.onnx"
     assert main(["export", str(tmp_path / "net.pth"), *["--fp16"] * half]) == 0
