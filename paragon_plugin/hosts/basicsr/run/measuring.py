@@ -55,6 +55,7 @@ def measure(options: Options) -> tuple[Measured, str]:
     """
     from basicsr.models import build_model
 
+    torch.backends.cudnn.benchmark = True  # as in a run
     data = build_data(options, options["manual_seed"])
     with tempfile.TemporaryDirectory() as folder:
         options["path"] |= dict.fromkeys(("experiments_root", "models", "training_states", "log"), folder)
@@ -76,6 +77,7 @@ def _measure(model: Any, data: TrainingData, options: Options) -> Measured:
     gpu = torch.cuda.is_available() and options["num_gpu"] > 0
     if gpu:
         torch.cuda.synchronize()
+        torch.cuda.empty_cache()  # what the checks before have left
         torch.cuda.reset_peak_memory_stats()
     began, steps, waited = time.monotonic(), 0, 0.0
     while steps < STEPS and (steps < 2 or time.monotonic() - began < LONGEST):
