@@ -1,4 +1,4 @@
-"""What is told to the user: errors of one line, and the words in them."""
+"""Errors of one line for the user, and the words in them."""
 
 import contextlib
 import difflib
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 class OptionError(ValueError):
-    """An option the user wrote cannot be used. The message is one line: where, what, and what to do.
+    """An option that the user wrote cannot be used.
 
-    Attributes stand for themselves: `path` is where the option stands, empty for a block as a whole; `problem` is what
-    is wrong and what to do.
+    The message is one line: where the option is, what is wrong, and what to do. `path` is the place of the option,
+    empty for a whole block. `problem` is the rest of the message.
     """
 
     def __init__(self, path: str, problem: str):

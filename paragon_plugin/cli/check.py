@@ -14,7 +14,7 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `paragon`."""
     from ..hosts.basicsr.options.command_line import add_file_arguments
 
-    parser = commands.add_parser("check", help="say everything that is wrong with an option file, without training")
+    parser = commands.add_parser("check", help="name everything that is wrong with an option file, without training")
     add_file_arguments(parser)
     parser.add_argument(
         "--measure", action="store_true", help="train some steps for the time of the run and its memory; keeps nothing"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `paragon`."""
-    parser = commands.add_parser("redux", help="make a checkout of traiNNer-redux find the plugin, or forget it")
+    parser = commands.add_parser("redux", help="connect a checkout of traiNNer-redux with the plugin, or disconnect it")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     link = actions.add_parser("link", help="write a file that redux imports; its own files stay as they are")
     unlink = actions.add_parser("unlink", help="remove what link wrote")

@@ -16,7 +16,7 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `paragon`."""
     parser = commands.add_parser("runs", help="a table of the runs in a folder")
     parser.add_argument(
-        "folder", metavar="FOLDER", nargs="?", default="experiments", help="where the runs stand (default experiments)"
+        "folder", metavar="FOLDER", nargs="?", default="experiments", help="folder of the runs (default experiments)"
     )
     parser.set_defaults(run=run)
 

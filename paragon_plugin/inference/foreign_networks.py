@@ -1,4 +1,4 @@
-"""Networks of other people (RRDBNet, SwinIR, SPAN, DAT, HAT, Compact and more): whatever spandrel reads.
+"""Networks of other projects that spandrel reads: RRDBNet, SwinIR, SPAN, DAT, HAT, Compact and more.
 
 spandrel (MIT, chaiNNer's authors) tells the architecture and its options by the names and shapes of the tensors.
 """
@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 
 class UnknownNetworkError(ValueError):
-    """No network of ours and none that spandrel reads. The message is one line."""
+    """The network is neither ours nor one that spandrel reads. The message is one line."""
 
 
 class ForeignNetwork(nn.Module):
-    """A network as spandrel calls it: images of any size, padded to what it needs and cut again; output in [0, 1].
+    """A network that spandrel built. It takes images of any size, pads them as the network needs, and crops the result.
+    The output is in [0, 1].
 
     Args:
-        descriptor: spandrel's, of an image model with one input.
+        descriptor: spandrel's descriptor of an image model with one input.
     """
 
     def __init__(self, descriptor: Any):
@@ -53,10 +54,10 @@ def build_foreign(weights: Mapping[str, Tensor]) -> tuple[ForeignNetwork, str, i
         raise UnknownNetworkError(f"spandrel cannot build it: {type(error).__name__}: {error}") from error
     name = descriptor.architecture.name
     if not isinstance(descriptor, ImageModelDescriptor):
-        raise UnknownNetworkError(f"it is {name}, which takes more than an image")
+        raise UnknownNetworkError(f"it is {name}, which takes more than one image")
     if descriptor.input_channels != descriptor.output_channels:
         kinds = f"{descriptor.input_channels} channels to {descriptor.output_channels}"
-        raise UnknownNetworkError(f"it is {name} from {kinds}; pictures keep theirs")
+        raise UnknownNetworkError(f"it is {name} from {kinds}; only networks that keep the number of channels are read")
     network = ForeignNetwork(descriptor.eval())
     _fold_once(network)
     return network, name, descriptor.scale

@@ -12,7 +12,8 @@ _NUMBERED = re.compile(r"net_g_(?:ema_)?(\d+)")
 
 
 def weights_file(model: Path) -> Path:
-    """The file itself; of a run's folder the best weights, else the latest.
+    """The checkpoint to use: `model` itself if it is a file. In a run's folder, the best weights, or the latest if
+    there are no best ones.
 
     Args:
         model: A checkpoint, or a folder that a training has made (`experiments/NAME`, or its `models`).

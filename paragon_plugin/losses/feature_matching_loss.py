@@ -1,15 +1,16 @@
-"""Feature matching: real and generated images should look alike to the discriminator's inner layers."""
+"""Feature matching: the inner features of the discriminator should be alike for real and generated images."""
 
 import torch
 from torch import Tensor, nn
 
 
 class GANFeatureMatchingLoss(nn.Module):
-    """`w mean_l mean |D_l(y) - D_l(x)|`: how far the discriminator's features of output and real image are apart.
+    """`w mean_l mean |D_l(y) - D_l(x)|`: distance of the discriminator's features of output y and real image x.
 
-    D_l are the outputs of the discriminator's convolutions but the one that gives the logits; those of the real image
-    x are constants. Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs",
-    CVPR 2018, with the mean over layers in place of the sum, so that the weight does not depend on their number.
+    D_l are the outputs of the discriminator's convolutions, except the last one, which gives the logits. The features
+    of x are constants. Source: Wang et al., "High-Resolution Image Synthesis and Semantic Manipulation with Conditional
+    GANs", CVPR 2018. The mean over the layers replaces their sum, so that the weight does not depend on the number of
+    layers.
 
     Args:
         loss_weight: w.

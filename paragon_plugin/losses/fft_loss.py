@@ -7,10 +7,10 @@ from torch import Tensor, nn
 class FFTLoss(nn.Module):
     """`w mean(|Re F(x - y)|, |Im F(x - y)|)` with F the unnormalised 2-D real FFT over height and width.
 
-    Pixel losses treat every frequency alike on average and leave the rare high ones to the end; this one looks at each
-    frequency by itself. Multi-scale frequency reconstruction loss of Cho et al., "Rethinking Coarse-to-Fine Approach
-    in Single Image Deblurring", ICCV 2021, at one scale; common in efficient super-resolution with a weight of
-    0.05 beside L1 with 1.
+    In a pixel loss the high frequencies count little, because they have little energy. In this loss each frequency
+    counts for itself. Source: the multi-scale frequency reconstruction loss of Cho et al., "Rethinking Coarse-to-Fine
+    Approach in Single Image Deblurring", ICCV 2021, at one scale. In efficient super-resolution a weight of 0.05 beside
+    L1 with 1 is common.
 
     Args:
         loss_weight: w.

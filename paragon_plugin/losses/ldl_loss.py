@@ -1,4 +1,4 @@
-"""Locally discriminative learning: a pixel loss that counts where the output looks like an artefact."""
+"""Locally discriminative learning: a pixel loss weighted by how much the output looks like an artefact."""
 
 import torch
 import torch.nn.functional as F

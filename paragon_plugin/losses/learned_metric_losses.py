@@ -1,4 +1,4 @@
-"""Learned perceptual metrics as losses, over the optional package piq."""
+"""Learned perceptual metrics as losses, from the optional package piq."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""Structural similarity losses, over the windowed statistics of the optional package torchmetrics."""
+"""Structural similarity losses, with the windowed statistics of the optional package torchmetrics."""
 
 from collections.abc import Callable
 

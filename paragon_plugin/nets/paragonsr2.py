@@ -159,6 +159,6 @@ def refuse_version_0_1(keys: Iterable[str], prefix: str = "") -> None:
     """
     if f"{prefix}body.0.blocks.0.context.row.gamma" in set(keys):
         raise ValueError(
-            "these weights are of a ParagonSR2 size of version 0.1; the networks of that name are others now: "
+            "these weights are of a ParagonSR2 size of version 0.1; that name is another network now: "
             "train anew, or use the weights with version 0.1"
         )

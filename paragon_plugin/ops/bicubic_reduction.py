@@ -30,7 +30,8 @@ def bicubic_reduction(hr: Tensor, scale: int, region: tuple[int, int, int, int] 
         ValueError: The region is not inside the result, or the image is no 8-bit image.
     """
     if hr.dtype != torch.uint8 or hr.dim() != 3:
-        raise ValueError(f"must be an 8-bit image (H, W, C), is {hr.dtype} {tuple(hr.shape)}")
+        kind = f"{type(hr).__name__} of {hr.dtype} {tuple(hr.shape)}"
+        raise ValueError(f"must be an 8-bit image as a tensor (H, W, C), is {kind}")
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
     top, left, rows, columns = region or (0, 0, height, width)
     if min(top, left) < 0 or min(rows, columns) < 1 or top + rows > height or left + columns > width:

@@ -6,14 +6,14 @@ from itertools import groupby
 from .run_history import LoggedDecision, RunHistory
 
 MEANING = {
-    "calibrated": "It has watched long enough to know what part of the update each loss makes, and sets the weights by "
-    "it, easing in over as many iterations as it watched.",
-    "dataset": "The training images are scored for how much detail they hold; the more, the more cautiously it moves.",
-    "phase": "The scheduler is careful in the first tenth of a run, for early readings are rough, and freer later.",
-    "guard_rail": "An adversarial loss would have taken too large a part of the update, and is held at its limit.",
-    "corrected": "The losses look unstable, so it moves more cautiously from here.",
-    "recovered": "Training has been calm for a while, so the caution is relaxed.",
-    "nonfinite": "A loss was not a number. The step was skipped and nothing was changed.",
+    "calibrated": "The scheduler has measured what part of the update each loss makes. It now sets the weights, in "
+    "small steps over as many iterations as it measured.",
+    "dataset": "The training images are scored by their detail. With more detail the scheduler moves more slowly.",
+    "phase": "Early readings are rough. So the scheduler moves slowly in the first tenth of a run, faster later.",
+    "guard_rail": "An adversarial loss would have made too large a part of the update. It is held at its limit.",
+    "corrected": "The losses look unstable. The scheduler moves more slowly from here on.",
+    "recovered": "The losses have been stable for a while. The scheduler moves faster again.",
+    "nonfinite": "A loss was NaN or infinite. The step was skipped and nothing was changed.",
 }
 
 

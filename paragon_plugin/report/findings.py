@@ -41,7 +41,7 @@ def training_finding(run: RunHistory) -> Finding:
 
 
 def _skipped_at_the_end(run: RunHistory) -> int:
-    """How many steps in a row were skipped just before a run fell silent; 0 where it went on, or they were few."""
+    """Steps in a row that were skipped just before the record stops; 0 if the run went on, or if they were few."""
     if not run.decisions:
         return 0
     last = events(run)[-1]
@@ -66,7 +66,7 @@ def _extent(run: RunHistory) -> str:
     if run.state == "failed":
         return f"It ended with an error at iteration {run.iteration:,}{of}{time}: {run.failure.rstrip('.')}."
     return (
-        f"It reached at least iteration {run.iteration:,}{of}{time} and then fell silent without closing words: "
+        f"It reached at least iteration {run.iteration:,}{of}{time} and its record stops there without an end: "
         "it was killed or has crashed. If there is a checkpoint, --auto_resume goes on from it."
     )
 

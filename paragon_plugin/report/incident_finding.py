@@ -26,7 +26,7 @@ def incident_finding(run: RunHistory) -> Finding:
     if run.resumed_from:
         parts.append(f"resumed from iteration {', '.join(f'{i:,}' for i in run.resumed_from)}")
     if run.state == "silent":
-        parts.append("it ended without closing words")
+        parts.append("its record stops without an end")
     if run.state == "failed":
         parts.append("it ended with an error")
     if run.warnings:

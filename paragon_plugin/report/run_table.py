@@ -33,7 +33,7 @@ class RunRow:
 def row_of(run: RunHistory) -> RunRow:
     """What the table says of a run."""
     total = f" of {run.total:,}" if run.total is not None else ""
-    silent = "it said nothing more; most likely it was killed" if run.state == "silent" else ""
+    silent = "its record stops there; most likely it was killed" if run.state == "silent" else ""
     return RunRow(
         run.folder.name,
         run.state,

@@ -9,10 +9,11 @@ from typing import BinaryIO
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
-    """A temporary file beside the target; flushed to disk and renamed into place when the block ends without error.
+    """A temporary file beside the target. When the block ends without error, it is flushed to disk and renamed to the
+    target.
 
     Raises:
-        OSError: The file cannot be written; nothing of it is left, and an older file of that name stands untouched.
+        OSError: The file cannot be written. No part of it is left, and an older file of that name is unchanged.
     """
     path = Path(path)
     # A name that the file system takes may be one that it does not take with more around it.

@@ -53,13 +53,13 @@ class CheckpointError(OptionError):
 
 
 def save_atomically(state: Any, path: str | Path) -> str:
-    """`torch.save` that leaves a whole file or none, with a checksum in it (see `checksum`).
+    """`torch.save` that writes a whole file or none, with a checksum in it (see `checksum`).
 
     Returns:
         The checksum.
 
     Raises:
-        OSError: The file cannot be written; nothing of it is left, and an older file of that name stands untouched.
+        OSError: The file cannot be written. No part of it is left, and an older file of that name is unchanged.
     """
     try:
         with atomic_file(path) as file:

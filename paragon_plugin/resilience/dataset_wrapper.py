@@ -1,4 +1,4 @@
-"""A dataset around another one, which it otherwise looks like: to the host's loaders and checks they are the same."""
+"""A dataset around another dataset. The host's loaders and checks see no difference between them."""
 
 from typing import Any
 

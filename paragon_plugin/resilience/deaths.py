@@ -1,4 +1,4 @@
-"""What a run says when a process that it depends on is gone: a data worker, or another rank."""
+"""Messages for a process that a run depends on and that has died: a data worker, or another rank."""
 
 import re
 
@@ -15,7 +15,8 @@ _PEER = re.compile(r"gloo|nccl|connection (?:closed|reset) by peer", re.IGNORECA
 
 
 def death_behind(error: BaseException) -> str | None:
-    """What has died and what to do, on one line, where that is what an error is about; None for any other error.
+    """If an error comes from the death of a process: which process died and what to do, on one line. None for any other
+    error.
 
     Args:
         error: Raised while a run was prepared, by a batch, a step or a validation.
@@ -39,7 +40,7 @@ def _said_of(error: RuntimeError) -> str | None:
         how = f"was ended by the signal {worker[2]}" if worker and worker[2] else "is gone"
         who = f"a data worker (process {worker[1]})" if worker else "the thread that collects batches"
         return (
-            f"{who} {how}; mostly memory had run out: try fewer workers (num_worker_per_gpu) or a smaller batch, and "
+            f"{who} {how}; mostly the memory was full: try fewer workers (num_worker_per_gpu) or a smaller batch, and "
             "look at the system's log"
         )
     if distributed() and (isinstance(error, dist.DistError) or _PEER.search(text)):

@@ -1,7 +1,7 @@
-"""A dataset that goes on without the images it cannot read, and the count that says when that is too many.
+"""A dataset that replaces images it cannot read, and the count that stops a run with too many of them.
 
-The dataset answers for an image that it cannot give with the next one that it can, and puts what was wrong into the
-sample; that travels to the main process with the batch, from however many workers, and is taken out and counted there.
+The dataset replaces an image that it cannot give by the next image that it can give. It writes what was wrong into the
+sample. The note reaches the main process with the batch, from any number of workers. There it is taken out and counted.
 """
 
 import logging

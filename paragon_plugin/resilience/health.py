@@ -1,7 +1,7 @@
-"""Whether a run is in trouble: losses that are not finite or have grown far above their lowest, weights with NaN.
+"""Finds out whether a run is in trouble: losses that are not finite or far above their lowest value, weights with NaN.
 
-A checkpoint holds what is found here when it is written. So a run that diverges is told from one that trains when an
-older checkpoint is to be kept, named, or gone on from.
+A checkpoint holds what was found when it was written. So a diverged checkpoint can be told from a healthy one later,
+when old checkpoints are removed, when one is named, and when a run is resumed.
 """
 
 import math
@@ -24,11 +24,11 @@ PENDING = 100
 
 
 class Health:
-    """What the losses of a run say of it.
+    """The health of a run, judged by its losses and weights.
 
     Args:
-        watched: Losses whose growth is trouble: those that compare the output with the ground truth. An adversarial
-            loss rises by right.
+        watched: Losses whose growth is trouble: those that compare the output with the ground truth. It is normal that
+            an adversarial loss rises.
     """
 
     def __init__(self, watched: list[str]):

@@ -1,9 +1,9 @@
-"""Damage in image files that a decoder does not report, found from a few bytes at their ends.
+"""Finds damage in image files that a decoder does not report, from a few bytes at their ends.
 
-What OpenCV 5 says of a damaged file in memory: a truncated PNG, JPEG, WebP, BMP or TIFF and a PNG with a wrong checksum
-give no image. A JPEG or WebP whose end is zeros (what a crash or a full disk leaves) gives a picture that is grey from
-there on, without a word; OpenCV 4 does the same for a truncated JPEG. These are found here. A flipped bit within a
-JPEG, WebP, BMP or TIFF cannot be told from a picture.
+OpenCV 5 gives no image for a truncated PNG, JPEG, WebP, BMP or TIFF in memory, and none for a PNG with a wrong
+checksum. But a JPEG or WebP whose end is zeros, as after a crash or on a full disk, gives a picture that is grey from
+there on, without an error. OpenCV 4 does the same for a truncated JPEG. This module finds such files. It cannot find a
+flipped bit within a JPEG, WebP, BMP or TIFF.
 """
 
 import os

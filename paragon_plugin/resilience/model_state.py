@@ -1,4 +1,4 @@
-"""A model that is tried out and is afterwards what it was, bit for bit."""
+"""Tries out a model and puts it back afterwards, bit for bit."""
 
 import contextlib
 import copy
@@ -13,11 +13,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 @contextlib.contextmanager
 def model_state_kept(model: object) -> Iterator[None]:
-    """Whatever is trained, validated or set inside, the model is afterwards what it was.
+    """At the end of the block the model is as before, also after training and validation.
 
-    Restores attributes (those that are new are dropped), networks, optimizers and their schedulers among them or in
-    lists and dictionaries there: weights, buffers, gradients, modes. The copies wait on the CPU: a GPU holds nothing
-    twice. What the model shares with others, such as its options, is not looked into.
+    It restores attributes, and removes new ones. It restores networks, optimizers and their schedulers among the
+    attributes, or in lists and dictionaries there: weights, buffers, gradients, modes. The copies are on the CPU, so a
+    GPU holds nothing twice. Objects that the model shares with others, such as its options, are not restored.
 
     Args:
         model: Any object that holds networks and optimizers as attributes.

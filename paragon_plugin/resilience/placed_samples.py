@@ -1,8 +1,8 @@
-"""Samples whose augmentations depend on (seed, epoch, place in the epoch) and on nothing else.
+"""Samples whose augmentations depend only on the seed, the epoch and the place in the epoch.
 
-The sampler hands out (epoch, place, index) in place of an index, and the dataset seeds the generators by it for that
-one sample. As the key travels with the sample, it reaches data workers however many there are and however long they
-live, and an epoch can be entered at any place without loading what comes before it.
+The sampler gives keys (epoch, place, index) instead of indices. The dataset seeds the generators by the key, for that
+one sample. The key reaches any number of data workers with the sample. So an epoch can be entered at any place without
+loading the samples before it.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ Key = tuple[int, int, int]
 
 
 class PlacedSamples(DatasetWrapper):
-    """A dataset that is asked by key; everything else of the one inside shows through.
+    """A dataset that is indexed by keys. All its other attributes are those of the dataset inside.
 
     Args:
-        dataset: Any map-style dataset, drawing from Python's, numpy's or torch's global generator.
-        seed: The run's.
+        dataset: Any map-style dataset that draws from Python's, numpy's or torch's global generator.
+        seed: Seed of the run.
     """
 
     def __init__(self, dataset: Any, seed: int):

@@ -33,7 +33,7 @@ def set_random_state(state: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Whatever is drawn inside, what follows draws as if nothing had been."""
+    """Restores the random states at the end of the block: what follows draws as if the block had drawn nothing."""
     state = random_state()
     try:
         yield
@@ -43,10 +43,11 @@ def random_state_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def seeded_by(key: Sequence[int]) -> Iterator[None]:
-    """Draws inside depend on the key alone, draws afterwards not on those inside. On the CPU: data loading.
+    """Draws inside the block depend on the key alone. Draws after the block do not depend on those inside. For the CPU
+    (data loading).
 
     Args:
-        key: Whole numbers from 0; keys that differ in one of them give independent streams.
+        key: Whole numbers from 0. Keys that differ in one number give independent streams.
     """
     words = np.random.SeedSequence(list(key)).generate_state(8)
     python, numpy, generator = random.getstate(), np.random.get_state(), torch.default_generator

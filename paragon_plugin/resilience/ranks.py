@@ -1,4 +1,4 @@
-"""What the ranks of a distributed run tell each other beside gradients; with one process all of it costs nothing."""
+"""Exchange between the ranks of a distributed run, apart from gradients. With one process it costs nothing."""
 
 import datetime
 import functools

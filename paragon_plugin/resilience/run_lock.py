@@ -1,8 +1,9 @@
-"""One run, one owner: a lock that lives as long as the process that holds it.
+"""A lock on a run: only one process at a time writes into its folder. The lock ends with the process that holds it.
 
-The lock is a POSIX record lock (`lockf`) on a file beside the run's folder: the folder itself is moved aside when a run
-of its name begins anew. The system gives the lock back when its process ends, however it ends. Forked data workers
-do not inherit it, as they would `flock`'s: one that outlives its killed parent keeps nothing.
+The lock is a POSIX record lock (`lockf`) on a file beside the run's folder. It is not inside, because the folder is
+renamed when a run of the same name begins anew. The system releases the lock at any end of its process. Forked data
+workers do not inherit it, as they would inherit a lock of `flock`. So a worker that outlives its killed parent holds no
+lock.
 """
 
 import contextlib

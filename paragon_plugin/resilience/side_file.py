@@ -1,6 +1,7 @@
-"""A file that is a help and no duty: where the disk refuses it, the run goes on without it and says so once.
+"""Files that a run can do without. If the disk refuses such a file, the run goes on and says so once.
 
-It is read by type. What is damaged, somebody else's or of another type is left out and counted; reading raises nothing.
+Files are read by type. Damaged data, and data of another type or program, are left out and counted. Reading raises
+nothing.
 """
 
 import contextlib

@@ -10,8 +10,10 @@ from .ranks import any_rank
 
 
 def let_last_words_be_said() -> None:
-    """From here on SIGTERM is passed over: the process ends by itself, and torchrun, which ends all ranks when one is
-    lost, must not cut off the line that says so."""
+    """Ignore SIGTERM from here on, so that the last line of the process is printed. The process ends by itself.
+
+    If one rank is lost, torchrun ends all ranks by SIGTERM. That would cut off the line that says what happened.
+    """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

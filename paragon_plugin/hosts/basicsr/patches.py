@@ -1,4 +1,4 @@
-"""Each repair of BasicSR 1.4.2, applied only where it is needed. What it mends and when it may go stands with it."""
+"""The repairs of BasicSR 1.4.2. The comment at each one says what it repairs and when it can be removed."""
 
 import functools
 import importlib.machinery

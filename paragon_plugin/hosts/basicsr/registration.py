@@ -11,7 +11,7 @@ from .archs import ENTRY_POINTS
 
 
 def register_parts() -> None:
-    """Register everything under its name; a name that is taken stays with who has it."""
+    """Register everything under its name. A name that exists already is not replaced."""
     _register(ARCH_REGISTRY, ENTRY_POINTS.values())
     _register(LOSS_REGISTRY, (getattr(losses, name) for name in losses.__all__))
     _register(DATASET_REGISTRY, (getattr(data, name) for name in data.__all__))

@@ -1,4 +1,6 @@
-"""What is relied on in traiNNer-redux, and whether a checkout still has it. Its sources are read, not imported."""
+"""The names of traiNNer-redux that are used here, and a check that a checkout has them. It reads sources and does not
+import them.
+"""
 
 import ast
 from collections.abc import Iterator

@@ -11,7 +11,7 @@ from .options import KEY
 def with_our_parts(schema: dict[str, Any]) -> dict[str, Any]:
     """A copy of redux's schema that also takes the scheduler's block, and our networks as `network_g`.
 
-    What the schema has no place for is left out: redux's file is the measure of everything else.
+    A part for which the schema has no place is left out. Everything else is as in redux's file.
     """
     schema = copy.deepcopy(schema)
     definitions = schema.setdefault("$defs", {})

@@ -1,6 +1,6 @@
-"""redux's typed options with one more field: the scheduler's block. What else is misspelt stays refused, by redux.
+"""redux's typed options with one more field: the scheduler's block. redux still refuses other unknown options.
 
-To be imported where redux can be.
+Import it only where redux can be imported.
 """
 
 from typing import Any

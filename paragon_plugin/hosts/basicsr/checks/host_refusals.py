@@ -1,4 +1,4 @@
-"""What the host says of options that it cannot build from, as one line."""
+"""Turns the errors of the host into one line, where it cannot build something from the options."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from ....errors import OptionError
 
 @contextlib.contextmanager
 def host_refusals(where: str) -> Iterator[None]:
-    """Whatever the host raises while it builds a part is about the options: one line that names the part.
+    """An error that the host raises while it builds a part becomes one line that names the part.
 
-    The host's exceptions name no option, and nearly any type comes up. `--debug` shows the traceback.
+    The host's own errors name no option, and they can be of nearly any type. `--debug` shows the traceback.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Looks at the image files of a dataset: partners, damage, sizes; by their names, headers and last bytes alone."""
+"""Checks the image files of a dataset for pairs, damage and sizes. It reads names, headers and last bytes only."""
 
 import os
 import sys
@@ -73,7 +73,7 @@ def _report_folders(path: str, dataset: Options, problems: Problems) -> None:
         files = _files(Path(folder))
         foreign = [name for name in files if not _looks_like_an_image(name) and not _is_image(Path(folder) / name)]
         if foreign:
-            text = f"holds what is no image: {_some(foreign, 'file')}; remove it, the host opens every file of a folder"
+            text = f"holds what is no image: {_some(foreign, 'file')}; remove it, BasicSR opens every file of a folder"
             problems.error(f"{path}.{key}", text)
         below = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and _holds_images(entry.path))
         if not below:
@@ -83,11 +83,11 @@ def _report_folders(path: str, dataset: Options, problems: Problems) -> None:
         if len(files) == len(foreign):
             problems.error(
                 f"{path}.{key}",
-                f"images stand in {where}, and none in the folder itself, where the host looks: move them up, name one "
-                "of the sub-folders, or list them (meta_info)",
+                f"the images are in {where}, and none in the folder itself, which is all that BasicSR reads: move them "
+                "up, name one of the sub-folders, or list them (meta_info)",
             )
         else:
-            problems.warn(f"{path}.{key}", f"images in {where} are not used: the host looks in the folder itself")
+            problems.warn(f"{path}.{key}", f"images in {where} are not used: BasicSR reads the folder itself alone")
 
 
 def _looks_like_an_image(name: str) -> bool:
@@ -175,7 +175,7 @@ def _template_hint(name: str, others: Sequence[str]) -> str:
     for other in others:
         theirs, their_extension = os.path.splitext(other)
         if theirs == stem and extension != their_extension:
-            return f"; {other} has another ending than {name}, the host wants the same"
+            return f"; {other} and {name} have different endings, and BasicSR needs the same one"
         if stem in theirs and extension == their_extension:
             return f"; for {other} write filename_tmpl: '{theirs.replace(stem, '{}', 1)}'"
     return ""

@@ -1,4 +1,4 @@
-"""Says what the learning rate and the averaged network will do over a run, and warns of what cannot act."""
+"""Describes the learning rate and the averaged network over a run, and warns of settings that have no effect."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

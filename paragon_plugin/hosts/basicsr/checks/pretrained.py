@@ -1,4 +1,4 @@
-"""Looks at the weights that networks start from: readable, finite, and of the network that they are for."""
+"""Checks the weights that networks start from: they can be read, they are finite, and they fit the network."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +18,7 @@ from .registered import build_alone
 def check_all_pretrained(options: Options, problems: Problems) -> None:
     """Check every `path.pretrain_network_*` as the model will load it.
 
-    Of a run that is resumed these are its own networks, so this comes after the state to resume has been found: the
-    weights that it once began with are not read any more.
+    A run that is resumed loads its own networks instead. So this check comes after the state to resume has been found.
     """
     paths = options["path"]
     resumed = bool(paths.get("resume_state"))

@@ -1,9 +1,11 @@
-"""What training will do, done once on the real objects before anything is written.
+"""Does once, on the real objects and before anything is written, what training will do.
 
-Two optimizer steps of everything on the training set's first images, and of each validation set the smallest image and
-one more through network and every metric. What the host would only fail on at its first batch or its first
-validation, hours in, is refused here, and a finished run of the same name is not moved aside for a run that cannot
-start. Afterwards random states, networks and optimizers are what they were.
+Two optimizer steps are made with everything, on the first images of the training set. Two images of each validation
+set, among them the smallest, go through the network and every metric. The host would fail on some of this only at its
+first batch, or at its first validation after hours. Here it is refused. A finished run of the same name is not moved
+aside for a run that cannot start.
+
+Afterwards random states, networks and optimizers are as before.
 """
 
 import contextlib
@@ -61,10 +63,10 @@ def rehearse(
 
 
 def check_batch_fits(options: Options, images: int) -> None:
-    """The images of an epoch fill at least one batch: the host's loader leaves out what does not.
+    """Check that the images of an epoch fill at least one batch. The host's loader drops an incomplete batch.
 
     Raises:
-        OptionError: They do not.
+        OptionError: They do not fill a batch.
     """
     block = options["datasets"]["train"]
     batch = _batch_size(options)

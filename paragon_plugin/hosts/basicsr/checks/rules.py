@@ -1,7 +1,7 @@
-"""Refuses what the host would fail on later with a traceback: unknown names, missing folders, missing keys.
+"""Refuses options that the host would fail on later with a traceback: unknown names, missing folders, missing keys.
 
-Nothing is written and no random state is consumed here. Each check looks at one thing and tells a collector: a run
-raises the first error, `paragon check` tells all.
+Nothing is written and no random state is used. Each check has one subject and gives its problems to a collector. A run
+raises the first error. `paragon check` shows all errors.
 """
 
 import importlib.util
@@ -195,7 +195,7 @@ def _learning_rate(options: Options, problems: Problems) -> None:
     if length == "periods" and parts and total and sum(parts) < total - 1:
         problems.error(
             "train.scheduler.periods",
-            f"end at iteration {sum(parts):g}, before total_iter {total}: the host fails there, it has no rate to give",
+            f"end at iteration {sum(parts):g}, before total_iter {total}: BasicSR has no learning rate after that",
         )
 
 
@@ -210,7 +210,7 @@ def _schedule(options: Options, problems: Problems) -> None:
         return
     model_type = options["model_type"]
     for_ours = OURS_FOR.get(model_type, "")
-    use = f"; use 'model_type: {for_ours}'" if for_ours else f"; only {', '.join(OURS_FOR)} have a model here that does"
+    use = f"; use 'model_type: {for_ours}'" if for_ours else f"; there is one that does only for {', '.join(OURS_FOR)}"
     if scheduling_of(options).enabled or train.get("losses"):
         problems.error("model_type", f"{model_type} knows neither 'losses' nor 'dynamic_loss_scheduling'{use}")
     for path, where, key in (

@@ -1,9 +1,10 @@
-"""Options that nothing reads: a warning, and an error where one is a slip of the pen for an option that is not there.
+"""Options that nothing reads: a warning, or an error where the option is a likely misspelling of a missing one.
 
-An option file of another fork holds options that do nothing here, and trains: that must go on. `ema_deca: 0.999`,
-though, trains for days without the average its author wanted, and `pretrain_network_G: FILE` from scratch. So an
-unknown option stops a run where it is a near miss of a known one that the same block does not have. (Where it has both,
-the other is meant, too. Nor is a number at the end a slip: `blur_sigma3` is only unknown.)
+An option file of another fork holds options that have no effect here, and it must still train. But with `ema_deca:
+0.999` a run trains for days without the average that was wanted, and with `pretrain_network_G: FILE` it starts from
+scratch. So an unknown option stops a run if it is close to a known option that the same block does not have. If the
+block has the known option too, it is no misspelling. A different number at the end, as in `blur_sigma3`, is no
+misspelling either.
 """
 
 import difflib
@@ -27,8 +28,8 @@ _OWN_SCHEDULING = ("dynamic_loss_scheduling", "losses")
 def check_unknown_options(options: Options, problems: Problems) -> None:
     """Report the options of the host's blocks that nothing reads.
 
-    Blocks of networks, losses, optimizers and learning-rate schedulers are not looked at here: what builds them
-    refuses what it does not know.
+    Blocks of networks, losses, optimizers and learning-rate schedulers are left out: the code that builds these refuses
+    unknown options itself.
     """
     from basicsr.utils.registry import DATASET_REGISTRY, METRIC_REGISTRY, MODEL_REGISTRY
 
@@ -106,7 +107,7 @@ def _report(path: str, block: Options, table: Collection[str], read: Collection[
         if key in table or (key in read and elsewhere is None):
             continue
         if elsewhere is not None and block.get(key) is not None:
-            problems.warn(f"{path}{key}", f"nothing is known to read it here; it belongs {elsewhere}")
+            problems.warn(f"{path}{key}", f"nothing reads it here; it belongs {elsewhere}")
             continue
         meant = _near(key, {name for name in table if block.get(name) is None or name in _OWN_SCHEDULING})
         if meant:

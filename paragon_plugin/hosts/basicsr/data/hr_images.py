@@ -32,7 +32,7 @@ def hr_images(root: Any, images: Any, exclude: Any, path: str) -> list[Path]:
     left_out = set(_listed(exclude, f"{path}.exclude", root, found) or ())
     names = [name for name in (found if chosen is None else sorted(chosen)) if name not in left_out]
     if not names:
-        raise OptionError(path, f"no image of {root} is left: images and exclude take all of them away")
+        raise OptionError(path, f"no image of {root} is left by the options images and exclude")
     return [Path(root) / name for name in names]
 
 

@@ -212,7 +212,7 @@ def _losses(plan: Plan, adversarial: bool, has_vgg: bool) -> list[str]:
     if has_vgg:
         lines += _PERCEPTUAL.splitlines()
     else:
-        hint = f"# Left out, for its weights ({VGG}, 550 MB) are not here; take the # away where there is internet."
+        hint = f"# Left out: its weights ({VGG}, 550 MB) are not on this machine. With internet, remove the # signs."
         lines += [hint, *(f"# {line}" for line in _PERCEPTUAL.splitlines())]
     if adversarial:
         start = f"  start_iter: {_said(plan.adversarial_from)}"

@@ -1,4 +1,4 @@
-"""Models that are registered with the host: thin, for the loss arithmetic is shared."""
+"""Models that are registered with the host. They are small, because the arithmetic of the losses is shared."""
 
 from .paragon_gan_model import ParagonESRGANModel, ParagonGANModel
 from .paragon_realesrgan_models import ParagonRealESRGANModel, ParagonRealESRNetModel

@@ -1,8 +1,8 @@
-"""Training the learnable kernel of a network's base path: a learning rate of its own, and what its values are.
+"""Trains the learnable kernel of a network's base with a learning rate of its own, and logs the kernel's values.
 
-The kernel has five numbers among thousands, starts at a good upscale, and cannot leave its bounds: it stands larger
-steps than the convolutions. `train: learnable_kernel_lr_factor: 2.0` gives it twice their learning rate, at every
-iteration of any schedule and warm-up. What that brings is in docs/networks.md: little.
+The kernel has five numbers among thousands of parameters. It starts at a good upscale and cannot leave its bounds. So
+it can take larger steps than the convolutions. `train: learnable_kernel_lr_factor: 2.0` gives it twice their learning
+rate, at every iteration of any schedule and warm-up. It brings little; docs/networks.md has the figures.
 """
 
 from __future__ import annotations
@@ -46,14 +46,15 @@ def parse_lr_factor(train: Mapping[str, Any]) -> float | None:
 
 
 class KernelLearningRate:
-    """Keeps the learnable kernel's learning rate at a factor of the other parameters'.
+    """Keeps the learnable kernel's learning rate at a factor of the learning rate of the other parameters.
 
-    The kernel's parameters become the optimizer's last parameter group. A schedule that ends at a fixed smallest rate
-    would bring both groups there and lose the ratio; so the rate of that group follows from the first one's whenever
-    it has changed. The factor is not part of the training state: a changed one holds from the resume on.
+    The kernel's parameters become the last parameter group of the optimizer. A schedule that ends at a fixed smallest
+    rate would bring both groups to that rate and lose the factor. So the rate of the kernel's group is computed from
+    the first group's after every change. The factor is not part of the training state. A changed factor holds from a
+    resume on.
 
     Args:
-        optimizer: Of `net`, before its first step; its kernel parameters are taken out of their group.
+        optimizer: Of `net`, before its first step. The kernel's parameters are taken out of their group.
         net: With a learnable kernel.
         factor: Above 0.
 
@@ -90,7 +91,9 @@ def check_resumed_groups(optimizer: torch.optim.Optimizer, states: Sequence[Mapp
     saved = len(states[0].get("param_groups", ())) if states else 0
     if saved and saved != len(optimizer.param_groups):
         problem = "was not set" if saved < len(optimizer.param_groups) else "was set"
-        raise OptionError(_PATH, f"{problem} when the run to resume began; it can change its value, not come or go")
+        raise OptionError(
+            _PATH, f"{problem} when the run to resume began; its value may change, but it cannot be added or removed"
+        )
 
 
 @torch.no_grad()

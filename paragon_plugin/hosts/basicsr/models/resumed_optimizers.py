@@ -1,4 +1,4 @@
-"""What a resumed run takes of the saved optimizers, and what of its option file."""
+"""What a resumed run takes from the saved optimizers, and what from its option file."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,9 +12,10 @@ _OPTIMIZERS = ("optim_g", "optim_d")
 
 
 def check_resumed_optimizers(optimizers: Sequence[Optimizer], state: Mapping[str, Any]) -> None:
-    """Compare the option file's optimizers with the saved ones; a difference is told in the log.
+    """Compare the option file's optimizers with the saved ones, and log each difference.
 
-    The learning rate is the option file's, see `options.learning_rate`; the other options stay as they were saved.
+    The learning rate is that of the option file, see `options.learning_rate`. The other options stay as they were
+    saved.
 
     Raises:
         OptionError: An optimizer is of another type than the saved one.
@@ -30,7 +31,7 @@ def check_resumed_optimizers(optimizers: Sequence[Optimizer], state: Mapping[str
             for key in sorted(own_group.keys() & group.keys() - {"params", "lr", "initial_lr"}):
                 if _plain(own_group[key]) != _plain(group[key]):
                     get_root_logger().warning(
-                        f"train.{name}.{key}: was {group[key]} when the state to resume was saved, which stays; "
+                        f"train.{name}.{key}: was {group[key]} when the state to resume was saved, and stays so; "
                         f"{own_group[key]} in the option file has no effect."
                     )
         rate, was = own.param_groups[0].get("initial_lr"), saved["param_groups"][0].get("initial_lr")

@@ -37,10 +37,10 @@ MAX_DIGITS = 64
 
 
 class OptionLoader(yaml.SafeLoader):
-    """Safe YAML that refuses duplicate keys and reads `1e-4` as a number, as YAML 1.2 and people do.
+    """Safe YAML that refuses duplicate keys and reads `1e-4` as a number, as YAML 1.2 does.
 
-    Values are counted as they are composed, keys and what an alias stands for included: nothing is built of a file that
-    holds too many.
+    Values are counted before anything is built: keys, and the values behind an alias, count too. A file with too many
+    values is refused.
     """
 
     def __init__(self, stream: str):

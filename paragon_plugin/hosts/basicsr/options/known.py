@@ -1,7 +1,8 @@
-"""The options of BasicSR, of ours and of Real-ESRGAN's degradations by block, and what kind of value each takes.
+"""The known options by block, of BasicSR, of the plugin and of Real-ESRGAN's degradations, with the kind of their
+values.
 
-A kind is called with (path, value): it returns the value as the host wants it, or raises OptionError. It has a JSON
-schema too, which an editor reads.
+A kind is called with (path, value). It returns the value in the type that the host needs, or raises OptionError. It
+has a JSON schema too, which an editor reads.
 """
 
 import ast
@@ -38,7 +39,7 @@ def _kind(**schema: Any) -> Callable[[Callable[[str, Any], Any]], Kind]:
 
 @_kind()
 def anything(_: str, value: Any) -> Any:
-    """Not looked at here: another check does, or nothing can be said."""
+    """No check: another check looks at this option, or there is no rule for it."""
     return value
 
 
@@ -136,7 +137,7 @@ def whole(least: int, most: int = 2**31 - 1) -> Kind:
 
 
 def number(words: str, low: float, high: float, *, above_low: bool = False, below_high: bool = False) -> Kind:
-    """A number in [low, high], without a bound where so said; `words` tell the rule."""
+    """A number in [low, high]; a bound of None is no bound. `words` describes the rule in the message."""
 
     def check(path: str, value: Any) -> float:
         real = isinstance(value, int | float) and not isinstance(value, bool)
@@ -161,7 +162,9 @@ def choice(*values: str) -> Kind:
 
 
 def some_of(*values: str) -> Kind:
-    """A list of some of these words: what is drawn at random fails only once it is drawn."""
+    """A list of some of these words. The host draws from the list at random, so it would find a wrong word only when it
+    is drawn.
+    """
 
     def check(path: str, value: Any) -> list[str]:
         if not isinstance(value, list) or not value or any(item not in values for item in value):
@@ -180,7 +183,9 @@ def numbers(
     some: bool = False,
     empty: bool = False,
 ) -> Kind:
-    """A list of finite numbers from `low` to `high`: so many, rising, not all 0, perhaps none where so said."""
+    """A list of finite numbers from `low` to `high`. By arguments: of this length, rising, not all 0, possibly
+    empty.
+    """
     rule = (
         "a list of" + (f" {count}" if count else "") + " numbers" + (f" of at least {low:g}" if low > -math.inf else "")
     )
@@ -389,9 +394,9 @@ def take_types(path: str, block: dict[str, Any], table: dict[str, Kind], problem
 
 
 def words_in(classes: Iterable[type]) -> set[str]:
-    """Every name that stands as text in the modules of classes and their bases: the options that they may read.
+    """Every text constant in the modules of these classes and of their bases: the options that they may read.
 
-    The classes that a plugin registers read options of their own, which no table here can know.
+    A class that a plugin registers reads options of its own, which are in no table here.
     """
     modules = {inspect.getmodule(base) for cls in classes for base in cls.__mro__}
     found: set[str] = set()

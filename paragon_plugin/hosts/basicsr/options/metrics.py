@@ -11,7 +11,7 @@ NOT_ITS_OWN = ("better",)
 
 
 def complete_directions(val: Mapping[str, Any], problems: Problems) -> None:
-    """Give each metric without `better` its direction from the table; of one that is not there, say so."""
+    """Give each metric without `better` its direction from the table. Warn of a metric that is not in the table."""
     for name, metric in (val.get("metrics") or {}).items():
         if not isinstance(metric, dict) or metric.get("better") is not None:
             continue
@@ -20,7 +20,7 @@ def complete_directions(val: Mapping[str, Any], problems: Problems) -> None:
         if known is None:
             problems.warn(
                 f"val.metrics.{name}",
-                f"which way {metric.get('type')} is better is not known here; higher is taken. Write "
+                f"whether {metric.get('type')} is better when higher or lower is not known; higher is assumed. Write "
                 "'better: higher' or 'better: lower'",
             )
 

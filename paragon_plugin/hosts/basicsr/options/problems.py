@@ -24,10 +24,10 @@ class Problem:
 
 
 class Problems:
-    """Collects problems in the order in which they are found; each is told once.
+    """Collects problems in the order in which they are found, each of them once.
 
-    A check that reports an error goes on with a stand-in for what it refused, or leaves it out, so that the checks
-    after it say what else is wrong and not the same again.
+    A check that reports an error replaces the refused value by a usable one, or leaves it out. So later checks find
+    other problems and not the same one again.
     """
 
     complete = True

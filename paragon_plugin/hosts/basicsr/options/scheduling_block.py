@@ -1,4 +1,4 @@
-"""The scheduler's block of an option file: where it stands, and its one reading."""
+"""The scheduler's block of an option file: where it is, and the one place where it is read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,10 +30,10 @@ def parse_block(options: dict[str, Any], problems: Problems) -> None:
 
 
 def scheduling_of(options: Mapping[str, Any]) -> DynamicLossScheduling:
-    """The parsed block of an option file; of options that nobody has prepared it is read here.
+    """The parsed block of an option file. If the options have not been prepared, the block is read here.
 
     Raises:
-        OptionError: Such a block cannot be used.
+        OptionError: The block cannot be used.
     """
     if PARSED in options:
         return options[PARSED]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the discriminator makes of a batch."""
+    """The outputs of the discriminator for a batch."""
 
     logits: Tensor
     features: tuple[Tensor, ...]

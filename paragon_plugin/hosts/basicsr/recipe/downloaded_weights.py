@@ -1,4 +1,4 @@
-"""Says which file a loss wants, where its weights would have been downloaded and could not be, or must not be."""
+"""Names the file of pretrained weights that a loss needs, where it cannot or must not be downloaded."""
 
 import contextlib
 from collections.abc import Callable, Iterator

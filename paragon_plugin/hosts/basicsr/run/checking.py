@@ -1,8 +1,8 @@
 """`paragon check`: everything that is wrong with an option file, and the schedule that it asks for.
 
-What a run would do before its first step is done here, without a file written and without a download: options read,
-checked, losses built; and where nothing is wrong so far, the data sets, the model, and one item of each set through
-it. No problem told means that the run starts.
+It does what a run does before its first step, without writing a file and without a download. Options are read and
+checked, and losses are built. If nothing is wrong until then, data sets and model are built, and one item of each set
+goes through the model. If no problem is found, the run will start.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def check(args: argparse.Namespace, root_path: str, *, measured: bool = False) -
             state = load_resume_state(options)
         check_all_pretrained(options, problems)
         if lines and missing:
-            lines.insert(0, f"Without {', '.join(missing)}, whose weights are not here:")
+            lines.insert(0, f"Without {', '.join(missing)}, whose weights are not on this machine:")
         if not problems.errors:
             with problems.collected():
                 _try_run(_without(options, missing), state, problems)

@@ -1,4 +1,4 @@
-"""The folders of a run: one process owns them, and none stands outside them."""
+"""The folders of a run. Only one process uses them, and none is outside the run's own folder."""
 
 import contextlib
 from collections.abc import Iterator

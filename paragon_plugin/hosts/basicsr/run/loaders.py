@@ -1,4 +1,4 @@
-"""Builds the host's loaders so that what training sees depends on the seed, the epoch and the place in it alone."""
+"""Builds the host's loaders. What training sees then depends only on the seed, the epoch and the place in the epoch."""
 
 import atexit
 import functools

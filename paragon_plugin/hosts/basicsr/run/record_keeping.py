@@ -42,7 +42,7 @@ def start_record(run: Run, args: argparse.Namespace) -> None:
 
 
 def stop_recording(run: Run) -> None:
-    """The process has nothing more to tell of this run."""
+    """End the record-keeping of this process."""
     if run.warnings is not None:
         logging.getLogger(LOGGER).removeHandler(run.warnings)
 

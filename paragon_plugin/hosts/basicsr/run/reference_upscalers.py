@@ -1,4 +1,4 @@
-"""What classical upscaling reaches on the validation images, by the run's own metrics."""
+"""The metrics of classical upscaling on the validation images."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

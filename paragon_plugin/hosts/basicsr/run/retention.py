@@ -15,10 +15,9 @@ _LEFTOVER = re.compile(r"\.(?:net_\w+|\d+)\.(?:pth|state)\.\d+\.tmp")
 def rotate(options: Options, iteration: int) -> None:
     """Delete the numbered checkpoints before the last `keep_last` ones, counted from the one just written.
 
-    What a resume needs is never deleted: that is the one just written, or one after it, which is no older one's to
-    judge, and the last healthy one where all that stay were saved in trouble. States go before networks, so that a
-    kill in between leaves no state without its networks.
-    `net_g_best.pth` and `net_g_latest.pth` have no number.
+    What a resume needs is never deleted. This is the checkpoint just written, and any checkpoint after it. It is also
+    the last healthy one, if all that stay were saved in trouble. States are deleted before networks, so a kill in
+    between leaves no state without its networks. `net_g_best.pth` and `net_g_latest.pth` have no number and stay.
     """
     number = options["logger"].get("keep_last")
     if number is None:

@@ -1,7 +1,7 @@
-"""Where the lines of a run go: everything into its log file, what people want to see onto the console.
+"""Where the lines of a run go: all of them into its log file, and those for the user also onto the console.
 
-The host logs through the logger `basicsr`; so do we. Lines from before the run's folder exists are held back until it
-does: input that is refused leaves its one line of error and nothing else.
+The host logs through the logger `basicsr`, and we do too. Lines from before the run's folder exists are held back until
+it does. So refused input leaves one line of error and no file.
 """
 
 import logging

@@ -1,6 +1,6 @@
-"""One pass over a validation set: every image through the network and every metric, and the images written.
+"""One pass over a validation set: each image goes through the network and every metric, and is written if asked for.
 
-It stands in for the host's own in all models that take `SRModel`'s: in the stock loop, in ours, in tests.
+It replaces the host's pass in all models that use `SRModel`'s: in the stock loop, in our loop and in tests.
 """
 
 import logging
@@ -99,11 +99,11 @@ def _file(options: Mapping[str, Any], dataset: str, label: str, iteration: int |
 
 
 def write_image(image: NDArray[np.uint8], path: Path) -> None:
-    """A PNG file; OpenCV does not get its name, for it dies of one that is not UTF-8.
+    """Write a PNG file. OpenCV does not get the name of the file, because it fails on a name that is not UTF-8.
 
     Args:
         image: 8-bit BGR (H, W, 3) or grey (H, W).
-        path: The file; its folder is made where it is missing.
+        path: The file; its folder is made if it is missing.
 
     Raises:
         OSError: It cannot be written.

@@ -1,7 +1,7 @@
-"""What a report needs of the validation set and a run would not leave behind otherwise.
+"""Keeps what a report needs of the validation set and what a run would not leave behind otherwise.
 
-Written once per run and validation set, at the first validation: the metrics of classical upscalers over the whole set,
-and from a few images the same small crop of LR, bicubic and HR. They cost what they cost at the end of a run anyhow.
+It is written once for each run and validation set, at the first validation: the metrics of classical upscalers over the
+whole set, and the same small crop of LR, bicubic and HR of a few images. The end of a run needs these metrics anyhow.
 """
 
 import json
@@ -28,10 +28,10 @@ CROP_SIDE = 128
 def recorded_references(
     folder: str | Path, loader: DataLoader[Any], wanted: Mapping[str, Mapping[str, Any]], scale: int
 ) -> dict[str, dict[str, float]]:
-    """`reference_metrics` of a validation set, computed once per run and left in `report/` with crops to look at.
+    """`reference_metrics` of a validation set, computed once for each run and written to `report/` with crops.
 
-    Draws no random numbers: training goes on as it would have. A folder that cannot be written costs the report its
-    pictures, not the run its life.
+    It draws no random numbers, so training is not changed. If the folder cannot be written, the report lacks these
+    pictures, and the run goes on.
 
     Args:
         folder: The experiment's folder.

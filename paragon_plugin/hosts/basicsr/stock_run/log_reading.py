@@ -1,6 +1,6 @@
-"""Reads a training log back: the options that ran, every series of numbers, what was out of the ordinary.
+"""Reads a training log: the options of the run, every series of numbers, and what was out of the ordinary.
 
-The log of a run that was killed ends anywhere: a last line without its line break is dropped, for `4.53` may be the
+The log of a killed run can end anywhere. A last line without its line break is dropped, because `4.53` may be the
 beginning of `4.5319e-02`.
 """
 

@@ -43,7 +43,7 @@ def test_images_in_sub_folders_are_told_of(checked: Checked, short_options: Opti
     assert status == 2
     roots = [f"datasets.{part}.dataroot_{key}" for key in ("gt", "lq")]
     assert [line.partition(": ")[0] for line in told(lines)] == roots
-    assert f"images stand in 3 sub-folders of {folders}/HR (a, c, r), and none in the folder itself" in told(lines)[0]
+    assert f"the images are in 3 sub-folders of {folders}/HR (a, c, r), and none in the folder itself" in told(lines)[0]
 
 
 def test_images_beside_sub_folders_are_told_of(checked: Checked, short_options: Options, folders: Path) -> None:
@@ -141,11 +141,11 @@ def test_a_database_that_is_none_is_named_with_its_set(
         (
             "datasets__train__gt_usm",
             True,
-            "datasets.train.gt_usm: nothing is known to read it here; it belongs at",
+            "datasets.train.gt_usm: nothing reads it here; it belongs at",
         ),
-        ("train__gt_usm", True, "train.gt_usm: nothing is known to read it here; it belongs at the top of the file"),
-        ("ema_decay", 0.9, "ema_decay: nothing is known to read it here; it belongs under 'train:'"),
-        ("train__print_freq", 5, "train.print_freq: nothing is known to read it here; it belongs under 'logger:'"),
+        ("train__gt_usm", True, "train.gt_usm: nothing reads it here; it belongs at the top of the file"),
+        ("ema_decay", 0.9, "ema_decay: nothing reads it here; it belongs under 'train:'"),
+        ("train__print_freq", 5, "train.print_freq: nothing reads it here; it belongs under 'logger:'"),
         ("logger__save_checkpoint_frequency", 5, "logger.save_checkpoint_frequency: unknown option"),
         ("logger__keep_latest", 5, "logger.keep_latest: unknown option; did you mean 'keep_last'?"),
         ("logger__checkpoint_freq", 5, "unknown option; nothing reads it; did you mean 'save_checkpoint_freq'?"),
