@@ -12,10 +12,13 @@ if TYPE_CHECKING:
 
 def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `paragon`."""
-    from ..hosts.basicsr.options.file import add_file_arguments
+    from ..hosts.basicsr.options.command_line import add_file_arguments
 
     parser = commands.add_parser("check", help="name everything that is wrong with an option file, without training")
     add_file_arguments(parser)
+    parser.add_argument(
+        "--measure", action="store_true", help="train some steps for the time of the run and its memory; keeps nothing"
+    )
     parser.set_defaults(run=run, launcher="none", auto_resume=False)
 
 
@@ -26,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     paragon_plugin.install()
     from ..hosts.basicsr.run.checking import check
 
-    problems, schedule = check(args, os.getcwd())
+    problems, schedule = check(args, os.getcwd(), measured=args.measure)
     for problem in problems.found:
         print(problem)
     if schedule:

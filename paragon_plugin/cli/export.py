@@ -29,9 +29,9 @@ def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export; 1 if the result differs from the network."""
+    """Export; 1 if the network cannot be exported, or the result differs from it."""
     from ..inference.load_network import load_network
-    from ..inference.onnx_export import CHECKED_SHAPES, ExportMismatchError, export_onnx
+    from ..inference.onnx_export import CHECKED_SHAPES, ExportError, export_onnx
     from ..inference.run_weights import weights_file
 
     model = weights_file(args.model)
@@ -43,10 +43,15 @@ def run(args: argparse.Namespace) -> int:
     network = load_network(model)
     try:
         difference = export_onnx(network.net, network.in_chans, target, half=args.fp16)
-    except ExportMismatchError as error:
+    except ExportError as error:
         print(f"paragon export: {target}: {error}", file=sys.stderr)
         return 1
     kind = "float16" if args.fp16 else "float32"
-    print(f"{network.name}, x{network.scale} -> {target}  ({target.stat().st_size / 1e6:.1f} MB, {kind} in and out)")
+    print(f"{network.name}, x{network.scale} -> {target}  ({_size(target)}, {kind} in and out)")
     print(f"checked in onnxruntime at {len(CHECKED_SHAPES)} sizes: at most {difference:.1e} from PyTorch")
     return 0
+
+
+def _size(file: Path) -> str:
+    size = file.stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"

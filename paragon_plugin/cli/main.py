@@ -1,6 +1,9 @@
-"""`paragon COMMAND ...`: parses the command line, runs the command, turns bad input into one line and exit status 2."""
+"""`paragon COMMAND ...`: parses the command line, runs the command, turns bad input into one line and exit status 2.
 
-import argparse
+Neither this module nor the modules of the commands import torch or a host: help, the version and a slip of the pen are
+answered at once. What a command needs is imported when it runs.
+"""
+
 import multiprocessing
 import os
 import sys
@@ -12,6 +15,8 @@ import paragon_plugin
 from ..errors import OptionError, RunError
 from ..resilience.tolerant_output import tolerant_output
 from ..version import __version__
+from .command_parser import CommandParser
+from .completion import SHELLS, PrintCompletion
 
 # A data worker that is spawned (BasicSR's choice in distributed runs, the only way on macOS and Windows) imports this
 # module before it unpickles its dataset: by then the host must be repaired there as well.
@@ -33,16 +38,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(arguments)
 
 
+def command_parser() -> CommandParser:
+    """The parser of `paragon` with all its commands."""
+    from . import check, export, init, redux, report, runs, schema, test, train, upscale
+
+    parser = CommandParser(prog="paragon", description="Train and use super-resolution networks.")
+    parser.add_argument("--version", action="version", version=f"paragon-plugin {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        choices=SHELLS,
+        action=PrintCompletion,
+        help="print a script by which this shell completes the command line",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in (init, train, check, test, upscale, export, report, runs, schema, redux):
+        command.add_parser(commands)
+    return parser
+
+
 def _run(arguments: Sequence[str] | None) -> int:
     """As `main`; whatever it prints is printed as far as it can be."""
-    parser = argparse.ArgumentParser(prog="paragon", description="Train and use super-resolution networks.")
-    parser.add_argument("--version", action="version", version=f"paragon-plugin {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    from . import check, export, init, redux, report, runs, test, train, upscale
-
-    for command in (init, train, check, test, upscale, export, report, runs, redux):
-        command.add_parser(commands)
-    args = parser.parse_args(arguments)
+    args = command_parser().parse_args(arguments)
     args.command_line = ["paragon", *(sys.argv[1:] if arguments is None else arguments)]
     try:
         return args.run(args)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `paragon`."""
-    from ..hosts.basicsr.options.file import add_file_arguments, add_launcher_arguments
+    from ..hosts.basicsr.options.command_line import add_file_arguments, add_launcher_arguments
 
     parser = commands.add_parser("test", help="measure a trained network from an option file")
     add_file_arguments(parser)

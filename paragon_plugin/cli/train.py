@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def add_parser(commands: _SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser of `paragon`."""
-    from ..hosts.basicsr.options.file import add_arguments
+    from ..hosts.basicsr.options.command_line import add_arguments
 
     parser = commands.add_parser("train", help="train a network from an option file")
     add_arguments(parser)

@@ -58,7 +58,25 @@ def build_foreign(weights: Mapping[str, Tensor]) -> tuple[ForeignNetwork, str, i
     if descriptor.input_channels != descriptor.output_channels:
         kinds = f"{descriptor.input_channels} channels to {descriptor.output_channels}"
         raise UnknownNetworkError(f"it is {name} from {kinds}; only networks that keep the number of channels are read")
-    return ForeignNetwork(descriptor.eval()), name, descriptor.scale
+    network = ForeignNetwork(descriptor.eval())
+    _fold_once(network)
+    return network, name, descriptor.scale
+
+
+def _fold_once(network: nn.Module) -> None:
+    """SPAN folds its parallel convolutions into one at every call: needless here, and nothing that can be exported.
+
+    "Swift Parameter-free Attention Network for Efficient Super-Resolution" (Wan et al., 2024).
+    """
+    for module in network.modules():
+        if isinstance(getattr(module, "eval_conv", None), nn.Module) and hasattr(module, "update_params"):
+            fold: Any = module.update_params
+            fold()
+            module.update_params = _nothing  # type: ignore[assignment]
+
+
+def _nothing() -> None:
+    pass
 
 
 def _install_extra_architectures() -> None:

@@ -27,6 +27,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 _NAMES = "PNG, JPEG, WebP, TIFF, BMP"
 _FORMATS: dict[str, str] = dict(zip(SUFFIXES, ("PNG", "JPEG", "JPEG", "WEBP", "TIFF", "TIFF", "BMP"), strict=True))
 _READABLE = ("PNG", "JPEG", "WEBP", "MPO", "TIFF", "BMP")  # MPO: a phone's JPEG with a second picture after the first
+_STARTS = {b"\x89PNG": "PNG", b"\xff\xd8": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"RIFF": "WebP", b"BM": "BMP"}
+"""The first bytes of a file, by its type."""
 _KEPT_TAGS = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825)
 """EXIF of where, when, with what and by whom; not of how the pixels are stored, which a TIFF keeps there too."""
 _QUALITY: dict[str, dict[str, Any]] = {
@@ -63,6 +65,7 @@ def read_picture(path: Path) -> Picture:
     Raises:
         OptionError: The file is missing, unreadable or damaged, is an animation, or is of no type in `SUFFIXES`.
     """
+    data = b""
     try:
         data = path.read_bytes()
         with warnings.catch_warnings():
@@ -71,7 +74,7 @@ def read_picture(path: Path) -> Picture:
     except OptionError:
         raise
     except UnidentifiedImageError:
-        raise OptionError(str(path), f"is not an image of a known type ({_NAMES})") from None
+        raise OptionError(str(path), _unidentified(data)) from None
     except OSError as error:
         raise OptionError(str(path), f"cannot be read: {error.strerror or error}") from error
     except (Image.DecompressionBombError, SyntaxError, ValueError, struct.error, zlib.error, EOFError) as error:
@@ -84,7 +87,12 @@ def _decode(path: Path, data: bytes) -> Picture:
         raise OptionError(str(path), f"is {image.format}; {_NAMES} are read")
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         raise OptionError(str(path), f"holds {image.n_frames} pictures; files of one picture are read")  # type: ignore[attr-defined]
-    if image.format == "TIFF" and not image.mode.startswith("I;16") and max(_tiff_bits(image)) > 8:
+    if (
+        image.format == "TIFF"
+        and image.mode not in ("I", "F")
+        and image.mode[:4] != "I;16"
+        and max(_tiff_bits(image)) > 8
+    ):
         raise OptionError(str(path), "is a TIFF of 16 bits in colour, of which 8 would be lost; convert it to PNG")
     image.load()
     profile = image.info.get("icc_profile")
@@ -107,6 +115,14 @@ def _decode(path: Path, data: bytes) -> Picture:
     if not image.mode.endswith("A"):
         return Picture(pixels.reshape(*pixels.shape[:2], -1), None, profile, exif)
     return Picture(pixels[..., :-1], pixels[..., -1], profile, exif)
+
+
+def _unidentified(data: bytes) -> str:
+    """What is wrong with a file that Pillow does not know."""
+    kind = next((kind for start, kind in _STARTS.items() if data.startswith(start)), None)
+    if kind is None:
+        return f"is not an image of a known type ({_NAMES})" if data else "is empty"
+    return f"is a {kind} that is damaged, or of a kind that is not read"
 
 
 def _tiff_bits(image: Image.Image) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import io
 import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import OptionError
+from ..errors import OptionError, one_line
 from ..resilience.atomic_file import atomic_file
 
 OPSET = 18
@@ -30,7 +31,11 @@ TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2}
 """Largest accepted difference of output values. The values are about 0 to 1."""
 
 
-class ExportMismatchError(RuntimeError):
+class ExportError(RuntimeError):
+    """The network cannot be written as ONNX. The message is one line."""
+
+
+class ExportMismatchError(ExportError):
     """The exported file does not compute the same as the network."""
 
 
@@ -51,6 +56,7 @@ def export_onnx(net: nn.Module, in_chans: int, path: Path, *, half: bool = False
 
     Raises:
         OptionError: onnx, onnxscript or onnxruntime is not installed, or the file cannot be written.
+        ExportError: torch cannot export the network, or the file fails on images of another size.
         ExportMismatchError: The outputs differ by more than `TOLERANCE`. No file is written.
     """
     try:
@@ -72,7 +78,7 @@ def export_onnx(net: nn.Module, in_chans: int, path: Path, *, half: bool = False
             session = onnxruntime.InferenceSession(file, _quiet(onnxruntime), providers=["CPUExecutionProvider"])
             difference = 0.0
             for x, y in zip(inputs, expected, strict=True):
-                (result,) = session.run(None, {"input": x.to(dtype).numpy()})
+                (result,) = _run(session, x.to(dtype))
                 assert isinstance(result, np.ndarray)
                 if result.shape != tuple(y.shape):
                     raise ExportMismatchError(
@@ -88,6 +94,18 @@ def export_onnx(net: nn.Module, in_chans: int, path: Path, *, half: bool = False
     return difference
 
 
+def _run(session: Any, x: Tensor) -> Any:
+    try:
+        return session.run(None, {"input": x.numpy()})
+    except Exception as error:  # of onnxruntime, which has no base class for its errors
+        size = " x ".join(map(str, x.shape[:1:-1]))
+        raise ExportError(f"the network takes no image of {size} once it is exported: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return one_line(next(iter(str(error).strip().splitlines()), ""), limit=200) or type(error).__name__
+
+
 def _picture(generator: torch.Generator, *shape: int) -> Tensor:
     """Noise in [0, 1], smoothed so that it is similar to a picture."""
     noise = torch.rand(shape, generator=generator)
@@ -95,31 +113,63 @@ def _picture(generator: torch.Generator, *shape: int) -> Tensor:
 
 
 def _export(net: nn.Module, example: Tensor, file: Path) -> None:
+    import onnx
     import onnxscript.optimizer
 
     dynamic = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
-    # The exporter writes much to both streams and to the log, even without a problem.
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            net,
-            (example,),
-            input_names=["input"],
-            output_names=["output"],
-            dynamic_shapes=(dynamic,),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
+    with _silence():
+        try:
+            program = torch.onnx.export(
+                net,
+                (example,),
+                input_names=["input"],
+                output_names=["output"],
+                dynamic_shapes=(dynamic,),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+        except Exception as error:  # torch.export raises nearly anything on code that it cannot follow
+            cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+            raise ExportError(f"torch cannot export this network: {_first_line(cause)}") from error
         assert program is not None  # with dynamo
         # By itself the exporter leaves what is computed from weights alone in the graph where they are large.
         onnxscript.optimizer.optimize(program.model, input_size_limit=LARGEST, output_size_limit=LARGEST)
         program.save(file, external_data=False)
+    model = onnx.load(file)
+    _forget_origin(model)
+    file.write_bytes(model.SerializeToString())
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """The exporter writes much to both streams and to the log, even without a problem."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    nowhere = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _forget_origin(message: Any) -> None:
+    """Clear what an ONNX message and all messages in it tell of the machine and the code that it comes from.
+
+    The exporter writes the lines of source, with the paths of this machine's files, that each node was traced from.
+    """
+    for name in ("metadata_props", "doc_string"):
+        if name in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(name)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                _forget_origin(part)
 
 
 def _quiet(onnxruntime: Any) -> Any:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # an error is raised as well
     return options

@@ -37,3 +37,5 @@ class TrainingResult:
     """Number of the signal that ended the run early."""
     already_finished: bool = False
     """The run was done before it was started; nothing has been written."""
+    waiting: str | None = None
+    """What to do about the time that went into waiting for images; None where it was little."""

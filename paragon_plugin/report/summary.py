@@ -11,8 +11,9 @@ BEFORE = "before training"
 
 
 def closing_summary(result: TrainingResult) -> str:
-    """Metrics beside classical upscalers', what the scheduler did, and where the files are."""
+    """How long it took, metrics beside classical upscalers', what the scheduler did, and where the files are."""
     lines = [f"Trained to iteration {result.iteration:,} in {datetime.timedelta(seconds=round(result.seconds))}."]
+    lines += [result.waiting] if result.waiting else []
     for validation in result.validation:
         lines += ["", *comparison(validation)]
     if result.schedule:

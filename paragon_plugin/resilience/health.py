@@ -19,6 +19,8 @@ GROWTH = 10.0
 """A loss whose average is so many times its lowest one is no longer what it was trained to."""
 EARLY_GROWTH = 100.0
 """The same before that, when its lowest one is that of a single batch."""
+WEIGHT_GROWTH = 1000.0
+"""Weights whose norm is so many times that of the beginning are ruined; the losses tell it one step later."""
 PENDING = 100
 """Iterations whose values wait on the device, to be read at once."""
 
@@ -36,6 +38,15 @@ class Health:
         self._pending: list[dict[str, Tensor | float]] = []
         self._averages: dict[str, dict[str, float]] = {}
         self._broken: dict[str, float] = {}
+        self._norms: dict[str, float] = {}
+
+    def begin(self, networks: Mapping[str, nn.Module]) -> None:
+        """Take note of how large the weights are where a run begins or goes on.
+
+        Args:
+            networks: By the names to tell them by.
+        """
+        self._norms = {name: _norm(network) for name, network in networks.items()}
 
     def observe(self, values: Mapping[str, Tensor | float]) -> None:
         """Take in the losses of an iteration; those on a device are read later, many at once."""
@@ -54,6 +65,9 @@ class Health:
             for key, value in network.state_dict().items():
                 if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                     return f"{name} holds NaN or infinity ({key})"
+            growth = _norm(network) / max(self._norms.get(name, math.inf), 1.0)
+            if growth > WEIGHT_GROWTH:
+                return f"the weights of {name} are {growth:,.3g} times as large as at the beginning"
         for name, value in self._broken.items():
             return f"{name} is {value:g}"
         for name, past in self._averages.items():
@@ -92,3 +106,10 @@ class Health:
         """Go on from `state_dict()`."""
         averages = state.get("averages", {})
         self._averages = {name: dict(past) for name, past in averages.items() if name in self.watched}
+
+
+@torch.no_grad()
+def _norm(network: nn.Module) -> float:
+    """L2 norm of all weights; in double precision, in which no square of a float32 is too large."""
+    weights = [weight.detach().double().flatten() for weight in network.parameters()]
+    return float(torch.linalg.vector_norm(torch.cat(weights))) if weights else 0.0

@@ -1,5 +1,8 @@
 """`paragon export`: the file computes what the network does, or there is no file."""
 
+import importlib
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,7 @@ def save(variant: str, scale: int, path: Path) -> torch.nn.Module:
     return net
 
 
-def check(file: Path, net: torch.nn.Module, dtype: torch.dtype, tolerance: float) -> None:
+def check(file: Path, net: Callable[[torch.Tensor], torch.Tensor], dtype: torch.dtype, tolerance: float) -> None:
     """Compare at sizes of our own choosing, a batch among them."""
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     for shape in ((1, 3, 20, 100), (3, 3, 33, 31)):
@@ -73,6 +76,63 @@ def test_nano(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out.splitlines()
     assert len(out) == 2
     assert "checked in onnxruntime at 3 sizes" in out[1]
+
+
+FOREIGN: dict[str, dict[str, int]] = {
+    "Compact": {"num_feat": 16, "num_conv": 2, "upscale": 2},
+    "SPAN": {"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 16, "upscale": 2},
+}
+ROOM = 8192
+"""Bytes of a file for what is no weight: nodes, names, shapes."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "half"), [("ours", False), ("ours", True), ("Compact", False), ("Compact", True), ("SPAN", False)]
+)
+def test_a_file_holds_weights_and_nodes_and_no_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, half: bool
+) -> None:
+    import onnx
+
+    if kind == "ours":
+        net = save("tiny", 2, tmp_path / "net.pth")
+    else:
+        pytest.importorskip("spandrel", reason="needs the extra spandrel")
+        architecture = getattr(importlib.import_module(f"spandrel.architectures.{kind}"), kind)
+        torch.manual_seed(0)
+        net = architecture(**FOREIGN[kind]).eval()
+        torch.save({"params": net.state_dict()}, tmp_path / "net.pth")
+    file = tmp_path / "net.onnx"
+    assert main(["export", str(tmp_path / "net.pth"), *["--fp16"] * half]) == 0
+    computes = net if kind == "ours" else lambda x: net(x).clamp(0, 1)  # as spandrel does
+    check(file, computes, torch.float16 if half else torch.float32, 1e-2 if half else 1e-4)
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    assert file.stat().st_size <= parameters * (2 if half else 4) + ROOM
+    model = onnx.load(file)
+    assert not [node.name for node in model.graph.node if node.metadata_props or node.doc_string]
+    for weight in model.graph.initializer:
+        weight.ClearField("raw_data")  # chance alone spells paths there
+    rest = model.SerializeToString()
+    assert not re.findall(rb"(?<![\w.])/[\w.+-]+/[\w.+-]+|[A-Z]:\\|\.py\b", rest)
+    assert "kB, " in capsys.readouterr().out
+
+
+def test_a_network_that_torch_cannot_export_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save("nano", 2, tmp_path / "net.pth")
+
+    def forward(_: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+        large = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        return large if x.mean() > 0.5 else 1 - large
+
+    from paragon_plugin.nets.paragonsr2 import ParagonSR2
+
+    monkeypatch.setattr(ParagonSR2, "forward", forward)
+    assert main(["export", str(tmp_path / "net.pth")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "torch cannot export this network: " in line
+    assert [p.name for p in tmp_path.iterdir()] == ["net.pth"]
 
 
 @pytest.mark.slow

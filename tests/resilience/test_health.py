@@ -55,6 +55,18 @@ def test_weights_with_nan_are_trouble() -> None:
     assert Health([]).trouble({"net_g": net}) == "net_g holds NaN or infinity (bias)"
 
 
+def test_weights_that_have_blown_up_are_trouble() -> None:
+    """Finite as they are, and before a loss can tell."""
+    net = torch.nn.Linear(3, 3)
+    health = Health([])
+    health.begin({"net_g": net})
+    with torch.no_grad():
+        net.weight *= 100
+        assert not health.trouble({"net_g": net})
+        net.weight *= 1e25
+    assert health.trouble({"net_g": net}).startswith("the weights of net_g are ")
+
+
 def test_it_goes_on_from_its_state() -> None:
     values = [0.1] * 15 + [0.1 * 1.4**n for n in range(20)]
     whole = Health(["l1"])

@@ -34,6 +34,8 @@ def apply() -> None:
     _lists_as_people_write_them()
     _distributed_without_gpu()
     _validation_of_any_images()
+    _names_found_quietly()
+    _wandb_of_today()
 
 
 def _whole_jpeg_quality() -> None:
@@ -261,3 +263,46 @@ def _validation_of_any_images() -> None:
     from .run.validation_pass import validate_images
 
     SRModel.nondist_validation = validate_images  # type: ignore[method-assign]
+
+
+def _names_found_quietly() -> None:
+    """BasicSR prints a line for each of its parts that is registered with the suffix `_basicsr`, and for unknown names.
+
+    May go when Registry.get finds such a part without a word.
+    """
+    from basicsr.utils.registry import Registry
+
+    def get(self: Any, name: str, suffix: str = "basicsr") -> Any:
+        for known in (name, f"{name}_{suffix}"):
+            if known in self:
+                return self._obj_map[known]
+        raise KeyError(f"No object named '{name}' found in '{self._name}' registry!")
+
+    Registry.get = get  # type: ignore[method-assign]
+
+
+def _wandb_of_today() -> None:
+    """BasicSR asks wandb.util for an id of a run, which today's wandb has no function for there.
+
+    May go when init_wandb_logger leaves the id to wandb.init.
+    """
+    import basicsr.train
+    import basicsr.utils.logger
+
+    original = basicsr.utils.logger.init_wandb_logger
+    if getattr(original, "_paragon", False):
+        return
+
+    @functools.wraps(original)
+    def init_wandb_logger(opt: Any) -> None:
+        import secrets
+
+        import wandb  # pyright: ignore[reportMissingImports]
+
+        if not hasattr(wandb.util, "generate_id"):
+            wandb.util.generate_id = lambda: secrets.token_hex(4)
+        original(opt)
+
+    init_wandb_logger._paragon = True  # type: ignore[attr-defined]
+    for module in (basicsr.utils.logger, basicsr.train):
+        module.init_wandb_logger = init_wandb_logger  # type: ignore[attr-defined]

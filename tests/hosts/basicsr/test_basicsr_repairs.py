@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,3 +66,33 @@ def test_distributed_without_gpu_starts_gloo() -> None:
     )
     result = python(code)
     assert result.stdout.strip() == "gloo", result.stderr
+
+
+@pytest.mark.usefixtures("host")
+def test_a_part_with_the_suffix_is_found_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    from basicsr.archs import build_network
+    from basicsr.utils.registry import ARCH_REGISTRY, DATASET_REGISTRY
+
+    options = {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 4}
+    assert type(build_network(options)).__name__ == "UNetDiscriminatorSN"
+    assert DATASET_REGISTRY.get("RealESRGANDataset") is DATASET_REGISTRY.get("RealESRGANDataset_basicsr")
+    with pytest.raises(KeyError, match="No object named 'UNet' found in 'arch' registry!"):
+        ARCH_REGISTRY.get("UNet")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("host")
+def test_wandb_begins_though_it_makes_no_id_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for the package as it is today, as far as BasicSR asks for it."""
+    import basicsr.train
+
+    begun: list[dict[str, Any]] = []
+    wandb = types.ModuleType("wandb")
+    vars(wandb).update(util=types.ModuleType("wandb.util"), init=lambda **options: begun.append(options))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    options = {"name": "a", "logger": {"wandb": {"project": "mine"}, "use_tb_logger": True}}
+    for _ in range(2):
+        basicsr.train.init_wandb_logger(options)
+    assert [run["project"] for run in begun] == ["mine", "mine"]
+    assert all(run["sync_tensorboard"] and len(run["id"]) == 8 for run in begun)
+    assert begun[0]["id"] != begun[1]["id"]

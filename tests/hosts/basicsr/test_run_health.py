@@ -16,7 +16,12 @@ pytestmark = pytest.mark.usefixtures("host")
 
 Run = Callable[..., Any]
 Options = Callable[..., Path]
-TOO_FAST = {"train__optim_g__lr": 1e9, "train__ema_decay": 0, "logger__keep_last": 2}
+
+
+def ruined_after(iterations: int) -> dict[str, Any]:
+    """A learning rate that ruins the weights after so many iterations. Before the start nothing shows it."""
+    schedule = {"type": "CosineAnnealingRestartLR", "periods": [iterations, 100], "restart_weights": [1, 1e12]}
+    return {"train__scheduler": schedule, "train__ema_decay": 0, "logger__keep_last": 2}
 
 
 def states(tmp_path: Path, name: str = "short") -> list[int]:
@@ -26,7 +31,7 @@ def states(tmp_path: Path, name: str = "short") -> list[int]:
 def test_a_diverging_run_keeps_and_names_its_last_healthy_checkpoint(train_here: Run, tmp_path: Path) -> None:
     train_here(train__ema_decay=0)
     with pytest.raises(NonFiniteLossError) as stopped:
-        train_here("--auto_resume", train__total_iter=60, **TOO_FAST)
+        train_here("--auto_resume", train__total_iter=60, **ruined_after(4))
     assert f"The last healthy checkpoint is {tmp_path}/experiments/short/training_states/4.state" in str(stopped.value)
     assert states(tmp_path) == [4, 12, 14]  # the two last, and the healthy one
     networks = {path.name for path in (tmp_path / "experiments/short/models").iterdir()}
@@ -38,13 +43,13 @@ def test_a_diverging_run_keeps_and_names_its_last_healthy_checkpoint(train_here:
 
 
 def test_a_run_that_never_was_healthy_is_told_to_start_afresh(train_here: Run, tmp_path: Path) -> None:
-    with pytest.raises(NonFiniteLossError, match=r"No checkpoint is healthy: all up to .*10\.state"):
-        train_here(train__total_iter=60, **TOO_FAST)
-    assert states(tmp_path) == [8, 10]
+    with pytest.raises(NonFiniteLossError, match=r"No checkpoint is healthy: all up to .*12\.state"):
+        train_here(train__total_iter=60, logger__save_checkpoint_freq=4, **ruined_after(2))
+    assert states(tmp_path) == [8, 12]
 
 
 def test_without_scheduling_a_checkpoint_knows_it_as_well(train_here: Run, records: Callable[[], Any]) -> None:
-    train_here(train__dynamic_loss_scheduling__enabled=False, **TOO_FAST)
+    train_here(train__dynamic_loss_scheduling__enabled=False, **ruined_after(2))
     warned = [line["text"] for line in records() if line["kind"] == "warning"]
     assert any("Iteration 4: the run is in trouble, " in text for text in warned)
 

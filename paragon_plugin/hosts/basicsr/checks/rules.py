@@ -272,8 +272,12 @@ def _logger(options: Options, problems: Problems) -> None:
     if wandb is None:
         return
     known.take_types("logger.wandb.", wandb, known.WANDB, problems)
-    if wandb.get("project") and importlib.util.find_spec("wandb") is None:
+    if not wandb.get("project"):
+        return
+    if importlib.util.find_spec("wandb") is None:
         problems.error("logger.wandb.project", "needs the package wandb: pip install wandb, or write 'project: ~'")
+    if not options["logger"].get("use_tb_logger"):
+        problems.error("logger.use_tb_logger", "must be true for wandb, which copies what goes to TensorBoard")
 
 
 def _images(options: Options, problems: Problems) -> None:

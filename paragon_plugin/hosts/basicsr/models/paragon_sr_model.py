@@ -64,6 +64,7 @@ class ParagonSRModel(SRModel):
         self.setup_schedulers()
         self.step_g = OptimizerStep(self.step_options, self.optimizer_g, self.device)
         self.health = Health([t.name for loss in recipe for t in loss.terms if loss.compares_with_truth])
+        self.health.begin(self._trained_networks())
         with errors_under(BLOCK):
             self.losses = ScheduledLosses(
                 recipe,
@@ -357,8 +358,11 @@ class ParagonSRModel(SRModel):
 
     def trouble(self) -> str:
         """What is the matter with the run now, in words; empty where it is healthy."""
+        return self.health.trouble(self._trained_networks())
+
+    def _trained_networks(self) -> dict[str, nn.Module]:
         names = [name for name in ("net_g", "net_g_ema", "net_d") if hasattr(self, name)]
-        return self.health.trouble({name: self.get_bare_model(getattr(self, name)) for name in names})
+        return {name: self.get_bare_model(getattr(self, name)) for name in names}
 
     def set_loop_state(self, state: Mapping[str, Any]) -> None:
         """What the training loop wants to find in every training state from now on."""

@@ -19,6 +19,7 @@ from yaml.composer import ComposerError
 from ....errors import OptionError, shown, whole_number
 from ....resilience.ranks import as_torchrun, from_first_rank
 from . import known
+from .command_line import argument_parser
 from .metrics import complete_directions
 from .problems import FirstProblem, Problems
 from .scheduling_block import PARSED, parse_block
@@ -180,40 +181,6 @@ def apply_overrides(options: Options, entries: Sequence[str]) -> None:
         target[keys[-1]] = value
 
 
-def argument_parser() -> argparse.ArgumentParser:
-    """The host's command-line flags."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return parser
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the host's command-line flags to a parser."""
-    add_file_arguments(parser)
-    add_launcher_arguments(parser)
-    parser.add_argument("--auto_resume", action="store_true", help="go on from the newest checkpoint of this name")
-
-
-def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say how the processes of a distributed run were started."""
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm"], default="none", help="job launcher")
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
-
-
-def add_file_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say which options a run has."""
-    parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
-    parser.add_argument("--debug", action="store_true", help="log, validate and save every few iterations")
-    parser.add_argument(
-        "--force_yml",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY:KEY=VALUE",
-        help="set options over the file's, for example train:ema_decay=0.999",
-    )
-
-
 def parse_options(root_path: str, is_train: bool = True) -> tuple[Options, argparse.Namespace]:
     """The host's entry point of that name: command line in, options and arguments out."""
     args = argument_parser().parse_args()
@@ -228,7 +195,7 @@ def load_options(
     """Read the option file and derive what the host adds to it; starts distributed training if asked to.
 
     Args:
-        args: Flags of `add_arguments`.
+        args: Flags of `command_line.add_arguments`.
         root_path: Folder under which `experiments/`, `results/` and `tb_logger/` stand.
         is_train: Training, else testing.
         problems: Takes what is wrong; by default the first of it is raised.

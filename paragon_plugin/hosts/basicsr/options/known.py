@@ -1,14 +1,16 @@
 """The known options by block, of BasicSR, of the plugin and of Real-ESRGAN's degradations, with the kind of their
 values.
 
-A kind is a function of (path, value). It returns the value in the type that the host needs, or raises OptionError.
+A kind is called with (path, value). It returns the value in the type that the host needs, or raises OptionError. It
+has a JSON schema too, which an editor reads.
 """
 
 import ast
 import inspect
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +18,53 @@ from ....errors import OptionError, home_expanded, shown, whole_number
 from ....report.metrics import DIRECTIONS
 from .problems import Problems
 
-Kind = Callable[[str, Any], Any]
+
+@dataclass(frozen=True)
+class Kind:
+    """What kind of value an option takes."""
+
+    check: Callable[[str, Any], Any]
+    """Of (path, value): the value as the host wants it; raises OptionError."""
+    schema: Mapping[str, Any]
+    """What JSON schema can say of it; never refuses what `check` takes."""
+
+    def __call__(self, path: str, value: Any) -> Any:
+        return self.check(path, value)
 
 
+def _kind(**schema: Any) -> Callable[[Callable[[str, Any], Any]], Kind]:
+    """Makes a kind of a function of (path, value)."""
+    return lambda check: Kind(check, schema)
+
+
+@_kind()
 def anything(_: str, value: Any) -> Any:
     """No check: another check looks at this option, or there is no rule for it."""
     return value
 
 
+@_kind(type="boolean")
 def switch(path: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise OptionError(path, f"must be true or false, is {shown(value)}")
     return value
 
 
+@_kind(type="string")
 def text(path: str, value: Any) -> str:
     if not isinstance(value, str):
         raise OptionError(path, f"must be text, is {shown(value)}")
     return value
 
 
+@_kind(type="object")
 def block(path: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise OptionError(path, f"must be a block of options, is {shown(value)}")
     return value
 
 
+@_kind(type="string", minLength=1)
 def name(path: str, value: Any) -> str:
     """Text that is not empty."""
     if not isinstance(value, str) or not value:
@@ -53,6 +76,20 @@ MAX_PART = 200
 """Bytes of a name that becomes part of a path. File systems take 255, and a date, an ending or an iteration follows."""
 
 
+METRIC_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type"],
+    "properties": {
+        "type": {"type": "string", "examples": ["calculate_psnr", "calculate_ssim", "calculate_niqe"]},
+        "better": {"enum": [*DIRECTIONS, None]},
+        "crop_border": {"type": "integer", "minimum": 0},
+        "test_y_channel": {"type": "boolean"},
+    },
+}
+"""Of the block of one metric; a metric of somebody else may have any option."""
+
+
+@_kind(type="string", minLength=1, maxLength=MAX_PART)
 def path_part(path: str, value: Any) -> str:
     """A name that becomes part of a path: of one folder or file, inside the run's own folder."""
     value = name(path, value)
@@ -67,6 +104,7 @@ def path_part(path: str, value: Any) -> str:
     return value
 
 
+@_kind(type="string")
 def file_path(path: str, value: Any) -> str:
     """A path with `~` for the home folder."""
     if not isinstance(value, str) or "\0" in value:
@@ -74,6 +112,7 @@ def file_path(path: str, value: Any) -> str:
     return home_expanded(path, value)
 
 
+@_kind(type="object", additionalProperties=METRIC_SCHEMA)
 def metrics(path: str, value: Any) -> dict[str, Any]:
     """Metrics by name; the name becomes part of tags and of a picture's file name."""
     for key, metric in block(path, value).items():
@@ -83,6 +122,7 @@ def metrics(path: str, value: Any) -> dict[str, Any]:
     return value
 
 
+@_kind(anyOf=[{"type": "string"}, {"type": "array", "items": {"type": "string"}}])
 def file_paths(path: str, value: Any) -> Any:
     """One path or a list of them."""
     return [file_path(path, one) for one in value] if isinstance(value, list) else file_path(path, value)
@@ -90,7 +130,10 @@ def file_paths(path: str, value: Any) -> Any:
 
 def whole(least: int, most: int = 2**31 - 1) -> Kind:
     """A whole number in [least, most]; 5e3 is one."""
-    return lambda path, value: whole_number(path, value, least, most)
+    return Kind(
+        lambda path, value: whole_number(path, value, least, most),
+        {"type": "integer", "minimum": least, "maximum": most},
+    )
 
 
 def number(words: str, low: float, high: float, *, above_low: bool = False, below_high: bool = False) -> Kind:
@@ -103,7 +146,10 @@ def number(words: str, low: float, high: float, *, above_low: bool = False, belo
             raise OptionError(path, "is missing" if value is None else f"must be a number {words}, is {shown(value)}")
         return value
 
-    return check
+    schema: dict[str, Any] = {"type": "number"}
+    schema["exclusiveMinimum" if above_low else "minimum"] = low
+    schema["exclusiveMaximum" if below_high else "maximum"] = high
+    return Kind(check, schema)
 
 
 def choice(*values: str) -> Kind:
@@ -112,7 +158,7 @@ def choice(*values: str) -> Kind:
             raise OptionError(path, f"must be one of {', '.join(values)}; is {shown(value)}")
         return value
 
-    return check
+    return Kind(check, {"enum": list(values)})
 
 
 def some_of(*values: str) -> Kind:
@@ -125,7 +171,7 @@ def some_of(*values: str) -> Kind:
             raise OptionError(path, f"must be a list of some of {', '.join(values)}; is {shown(value)}")
         return value
 
-    return check
+    return Kind(check, {"type": "array", "items": {"enum": list(values)}, "minItems": 1})
 
 
 def numbers(
@@ -161,12 +207,25 @@ def numbers(
             raise OptionError(path, f"must be {rule}, is {shown(value)}")
         return value
 
-    return check
+    item: dict[str, Any] = {"type": "number"}
+    item |= {"minimum": low} if low > -math.inf else {}
+    item |= {"maximum": high} if high < math.inf else {}
+    schema: dict[str, Any] = {"type": "array", "items": item}
+    schema |= {"minItems": count, "maxItems": count} if count else {} if empty else {"minItems": 1}
+    return Kind(check, schema)
 
 
 def or_none(kind: Kind) -> Kind:
     """`~` stands for leaving the option out."""
-    return lambda path, value: None if value is None else kind(path, value)
+    return Kind(lambda path, value: None if value is None else kind(path, value), _schema_or_none(kind.schema))
+
+
+def _schema_or_none(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(schema.get("type"), str):  # a mistake inside is then told where it stands
+        return {**schema, "type": [schema["type"], "null"]}
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    return {"anyOf": [schema, {"type": "null"}]} if schema else {}
 
 
 PROBABILITY = number("from 0 to 1", 0, 1)
@@ -234,6 +293,13 @@ TRAIN_DATASET: dict[str, Kind] = {
     "num_worker_per_gpu": whole(0, 1024),
     "dataset_enlarge_ratio": number("above 0, such as 100", 0, 1e6, above_low=True),
 }
+
+HR_DATASET: dict[str, Kind] = {
+    "images": Kind(anything.check, {"type": ["array", "null"], "items": {"type": "string"}}),
+    "exclude": Kind(anything.check, {"type": ["array", "null"], "items": {"type": "string"}}),
+    "cache_mb": number("of at least 0", 0, 1e9),
+}
+"""What our sets of HR images alone take besides; they check it themselves."""
 
 _BLUR = ("blur_kernel_size", "kernel_list", "kernel_prob", "blur_sigma", "betag_range", "betap_range", "sinc_prob")
 _DEGRADATIONS = (*(f"{key}{n}" for n in ("", "2") for key in _BLUR), "final_sinc_prob", "use_hflip", "use_rot")

@@ -31,19 +31,21 @@ from ..options.file import Options, load_options
 from ..options.problems import Problems
 from ..options.scheduling_block import BLOCK, scheduling_of
 from ..recipe.downloaded_weights import no_downloads
+from .measuring import measure, measured_lines
 from .resume import load_resume_state
 from .run_log import RunLog
 
 
-def check(args: argparse.Namespace, root_path: str) -> tuple[Problems, list[str]]:
+def check(args: argparse.Namespace, root_path: str, *, measured: bool = False) -> tuple[Problems, list[str]]:
     """Check an option file of a training run.
 
     Args:
-        args: Flags of `options.file.add_arguments`; no launcher.
+        args: Flags of `options.command_line.add_arguments`; no launcher.
         root_path: Folder in which the run would be started.
+        measured: Whether to train some steps, where nothing is wrong, for their time and memory.
 
     Returns:
-        What is wrong, and the effective schedule in lines; no lines where it cannot be told.
+        What is wrong, and the effective schedule in lines; no lines where it cannot be told. What was measured follows.
 
     Raises:
         OptionError: The file cannot be read as a mapping of options.
@@ -67,6 +69,9 @@ def check(args: argparse.Namespace, root_path: str) -> tuple[Problems, list[str]
         if not problems.errors:
             with problems.collected():
                 _try_run(_without(options, missing), state, problems)
+        if measured and not problems.errors:
+            with problems.collected():
+                lines += measured_lines(*measure(_without(options, missing)), int(options["train"]["total_iter"]))
     return problems, lines
 
 

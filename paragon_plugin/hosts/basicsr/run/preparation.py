@@ -92,7 +92,7 @@ def checked_options(args: argparse.Namespace, root_path: str) -> tuple[Options, 
     """Read and check the options of a run.
 
     Args:
-        args: Parsed arguments (see `options.file.add_arguments`).
+        args: Parsed arguments (see `options.command_line.add_arguments`).
         root_path: Folder under which `experiments/` and `tb_logger/` stand.
 
     Returns:

@@ -32,7 +32,7 @@ def test(args: argparse.Namespace, root_path: str) -> tuple[Options, list[Valida
     Writes the folder `results/NAME`, with a log and, with `val.save_img`, the images; an older one is moved aside.
 
     Args:
-        args: Parsed arguments (see `options.file.add_arguments`).
+        args: Parsed arguments (see `options.command_line.add_arguments`).
         root_path: Folder under which `results/` is written.
 
     Returns:

@@ -19,6 +19,7 @@ from ....resilience.ranks import distributed
 from ....resilience.stopping import Stop, let_last_words_be_said
 from ....scheduling import NonFiniteLossError
 from ..options.file import Options
+from .data_waiting import DataWaiting
 from .folders import make_folders, owned
 from .kept_options import keep_options
 from .preparation import Run, checked_options, prepare
@@ -37,7 +38,7 @@ from .validation import final_results, validate, validate_before_training
 
 
 def train(args: argparse.Namespace, root_path: str) -> TrainingResult:
-    """Train from command-line arguments (see `options.file.add_arguments`).
+    """Train from command-line arguments (see `options.command_line.add_arguments`).
 
     Args:
         args: Parsed arguments.
@@ -107,7 +108,9 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
             remove_leftovers(options)
             set_aside_newer(options, run.iteration)
     messages = MessageLogger(options, run.iteration + 1, tb_logger)
+    messages.max_iters += 1  # it counts one iteration too few, and is at -1 at the last one
     data_timer, iter_timer = AvgTimer(), AvgTimer()
+    waiting = DataWaiting(options["datasets"]["train"], len(run.data.loader))
     started = time.monotonic()
 
     with Stop() as stop:
@@ -118,6 +121,7 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
         else:
             stopping = False
             _validate_before_training(run, stop, tb_logger)
+        messages.reset_start_time()
         while run.iteration < total and not stopping:
             for batch in run.data.batches(run.epoch, run.place):
                 data_timer.record()
@@ -127,6 +131,9 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
                 model.feed_data(batch)
                 _optimize(model, run.iteration, options)
                 iter_timer.record()
+                told = waiting.add(data_timer.get_current_time(), iter_timer.get_current_time())
+                if told is not None:
+                    logging.getLogger("basicsr").warning(told)
                 progress.step(lambda: _texts(run))
                 if run.due("logger", "print_freq"):
                     variables = {"epoch": run.epoch, "iter": run.iteration, "lrs": model.get_current_learning_rate()}
@@ -164,6 +171,7 @@ def _loop(run: Run, tb_logger: Any) -> TrainingResult:
         validation=[] if stopping else final_results(options, run.data.val_loaders, run.metrics, run.before),
         schedule=run.scheduled.schedule_summary() if run.scheduled is not None else [],
         stopped_by=stop.signal if stopping else None,
+        waiting=waiting.closing(),
     )
 
 

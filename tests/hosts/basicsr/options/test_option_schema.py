@@ -36,7 +36,8 @@ def test_every_option_is_described() -> None:
     ],
 )
 def test_schema_and_struct_agree(block: dict[str, Any], valid: bool) -> None:
-    document = {"train": {"dynamic_loss_scheduling": block}, "network_g": {"type": "anything"}}
+    document = {"name": "x", "model_type": "x", "datasets": {}, "network_g": {"type": "anything"}}
+    document["train"] = {"total_iter": 1, "dynamic_loss_scheduling": block}
     assert jsonschema.Draft202012Validator(option_file_schema()).is_valid(document) is valid
     try:
         parse_dynamic_loss_scheduling(block)
