@@ -1,8 +1,9 @@
 """Ways to weigh losses in a training loop: constant weights, our scheduler, and published methods.
 
-Dynamic weight averaging (Liu et al., CVPR 2019), uncertainty weighting (Kendall et al., CVPR 2018) and FAMO (Liu et
-al., NeurIPS 2023) are TorchJD's. The gradient-share balancer is EnCodec's (Défossez et al., arXiv 2210.13438): each
-loss's gradient on the output, divided by its running norm, times its weight's part of all weights.
+Dynamic weight averaging (Liu et al., CVPR 2019), uncertainty weighting (Kendall et al., CVPR 2018), FAMO (Liu et al.,
+NeurIPS 2023) and IMTL-G (Liu et al., ICLR 2021) are TorchJD's. The gradient-share balancer is EnCodec's (Défossez et
+al., arXiv 2210.13438): each loss's gradient on the output, divided by its running norm, times its weight's part of all
+weights. IMTL-G too sees the gradients on the output, where its authors see those on shared features.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,16 +16,20 @@ from paragon_plugin.scheduling import LossBalance
 from paragon_plugin.scheduling.output_gradients import OutputGradients
 
 OURS: dict[str, dict[str, Any]] = {
-    "auto": {},
-    "baseline": {"target": "baseline"},
-    "weights": {"target": "weights"},
+    "fidelity": {"prefer": "fidelity"},
+    "balanced": {"prefer": "balanced"},
+    "perceptual": {"prefer": "perceptual"},
     "typical": {"share_tolerance": 1.0},
-    "auto-4": {"share_tolerance": 4.0},
+    "baseline": {"target": "baseline"},
 }
 """Options of the scheduler beside `enabled` and `auto_calibrate`."""
 
-PUBLISHED = ("dwa", "uncertainty", "famo", "balancer")
+PUBLISHED = ("dwa", "uncertainty", "famo", "imtl-g", "balancer")
 METHODS = ("constant", *OURS, *PUBLISHED)
+
+RATES: dict[str, tuple[float, ...]] = {"uncertainty": (2e-4, 2e-3, 2e-2), "famo": (2.5e-3, 2.5e-2, 2.5e-1)}
+"""Learning rates of a method's own weights that are tried; the first of uncertainty weighting is the network's, the
+second of FAMO its default."""
 
 EPOCH = 50
 """Iterations between two steps of dynamic weight averaging, which counts in epochs."""
@@ -35,11 +40,6 @@ class Weigher:
 
     def __init__(self, weights: Mapping[str, float]):
         self.weights = dict(weights)
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Share of each loss in the latest update, where the method measures it."""
-        return {}
 
     def weighted(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: self.weights[name] * loss for name, loss in losses.items()}
@@ -58,13 +58,13 @@ def weigher(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     total: int,
+    rate: float | None = None,
 ) -> Weigher:
-    """The method of a name, ready for a run of so many iterations."""
+    """The method of a name, ready for a run of so many iterations; `rate` is one of `RATES`."""
     if method in OURS:
         return _Scheduled(weights, OURS[method], network, total)
-    if method == "balancer":
-        return _Balancer(weights)
-    return Weigher(weights) if method == "constant" else _Scalarized(method, weights, optimizer)
+    own = {"constant": Weigher, "balancer": _Balancer, "imtl-g": _Impartial}
+    return own[method](weights) if method in own else _Scalarized(method, weights, optimizer, rate)
 
 
 class _Scheduled(Weigher):
@@ -73,11 +73,6 @@ class _Scheduled(Weigher):
         block = {"enabled": True, "auto_calibrate": True, **options}
         self.balance = LossBalance(weights, block, total_iter=total, network=network)
 
-    @property
-    def shares(self) -> dict[str, float]:
-        step = self.balance.last_step
-        return dict(step.shares) if step is not None else {}
-
     def backward(self, losses: Mapping[str, Tensor], output: Tensor, /) -> None:
         self.balance.backward(losses, output)
 
@@ -85,16 +80,17 @@ class _Scheduled(Weigher):
 class _Scalarized(Weigher):
     """A method of TorchJD that turns the weighted losses into one."""
 
-    def __init__(self, method: str, weights: Mapping[str, float], optimizer: torch.optim.Optimizer):
+    def __init__(self, method: str, weights: Mapping[str, float], optimizer: torch.optim.Optimizer, rate: float | None):
         super().__init__(weights)
         from torchjd.scalarization import DWA, FAMO, UW
 
         self.method = method
-        count = len(weights)
-        self.scalarizer: Any = {"dwa": DWA, "uncertainty": lambda: UW(count), "famo": lambda: FAMO(count)}[method]()
+        count, rate = len(weights), rate or RATES.get(method, (0.0,))[0]
+        make = {"dwa": DWA, "uncertainty": lambda: UW(count), "famo": lambda: FAMO(count, lr=rate)}
+        self.scalarizer: Any = make[method]()
         self.iteration = 0
         if method == "uncertainty":
-            optimizer.add_param_group({"params": list(self.scalarizer.parameters())})
+            optimizer.add_param_group({"params": list(self.scalarizer.parameters()), "lr": rate})
 
     def _stacked(self, losses: Mapping[str, Tensor]) -> Tensor:
         return torch.stack([value.float() for value in self.weighted(losses).values()])
@@ -129,3 +125,17 @@ class _Balancer(Weigher):
             self.sums[name] = 0.999 * self.sums[name] + float(norm)
             factors[name] = abs(self.weights[name]) / total / (self.sums[name] / self.weight + 1e-12)
         gradients.backward(factors)
+
+
+class _Impartial(Weigher):
+    """IMTL-G: factors with which the sum of the gradients has the same projection on the direction of each."""
+
+    def __init__(self, weights: Mapping[str, float]):
+        super().__init__(weights)
+        from torchjd.aggregation import IMTLG
+
+        self.aggregate: Any = IMTLG()
+
+    def backward(self, losses: Mapping[str, Tensor], output: Tensor, /) -> None:
+        gradients = [torch.autograd.grad(loss, output, retain_graph=True)[0] for loss in self.weighted(losses).values()]
+        output.backward(self.aggregate(torch.stack([g.flatten() for g in gradients])).view_as(output))

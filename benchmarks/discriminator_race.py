@@ -1,12 +1,12 @@
-"""Whether a limit on the adversarial share drives the discriminator: long runs, constant weights beside `auto`.
+"""Whether a limit on the adversarial share drives the discriminator: constant weights beside the default wish.
 
     python benchmarks/discriminator_race.py --data DATA --json FILE [--iterations 2000] [--seeds 1]
 
 x4, ParagonSR2 nano after L1 training, then L1 + ST-LPIPS(alex) + GAN with a U-Net discriminator that trains. Told
 every 100 iterations: the size of the adversarial gradient on the output with weight 1, its share, and the
 discriminator's lead (mean logit of real images minus that of made ones). A lowered weight that left the discriminator
-stronger, and was lowered again for it, would show as a lead and a gradient that grow beside those of constant weights.
-Results are written after every run, and a run whose result is there is not repeated.
+stronger, and was lowered again for it, would show as a lead and a gradient that grow beside those of constant
+weights. Results are written after every run, and a run whose result is there is not repeated.
 """
 
 import argparse
@@ -19,21 +19,21 @@ from typing import Any
 import torch
 from balancing_methods import Weigher, weigher
 from perceptual_distance import STLPIPSLoss, st_lpips
-from small_training import Discriminator, batches, evaluate, new_network, train, training_pairs, validation_pairs
+from small_training import Discriminator, Scores, batches, crops, train, training_pairs
 from torch import Tensor
 from torch.nn import functional as F
-from wrong_weights import TUNED, new_discriminator
+from wrong_weights import GRID, nano, new_discriminator
 
 import paragon_plugin
 from paragon_plugin.resilience.atomic_file import atomic_file
 from paragon_plugin.scheduling.output_gradients import sample_norms
 
-SETTINGS = {"tuned": TUNED, "GAN x 100": {**TUNED, "gan_loss": 100 * TUNED["gan_loss"]}}
-EVERY = 100
+SETTINGS = {name: GRID[name] for name in ("middle", "GAN x 100")}
+EVERY, SCALE = 100, 4
 
 
 class Watched(Weigher):
-    """A method whose adversarial gradients are noted."""
+    """A method whose adversarial gradients and shares are noted, the shares of the gradients with their weights."""
 
     def __init__(self, own: Weigher):
         super().__init__(own.weights)
@@ -41,10 +41,16 @@ class Watched(Weigher):
         self.sizes: list[dict[str, float]] = []
 
     def backward(self, losses: dict[str, Tensor], output: Tensor, /) -> None:  # type: ignore[override]
-        (gradient,) = torch.autograd.grad(losses["gan_loss"], output, retain_graph=True)
-        share = self.own.shares.get("gan_loss", float("nan"))
-        self.sizes.append({"gradient": float(sample_norms(gradient).mean()), "share": share})
+        sizes = {
+            name: float(sample_norms(torch.autograd.grad(loss, output, retain_graph=True)[0]).mean())
+            for name, loss in losses.items()
+        }
         self.own.backward(losses, output)
+        balance = getattr(self.own, "balance", None)
+        factors = {name: balance.factor(name) if balance is not None else 1.0 for name in sizes}
+        parts = {name: factors[name] * self.weights[name] * size for name, size in sizes.items()}
+        share = parts["gan_loss"] / sum(parts.values())
+        self.sizes.append({"gradient": sizes["gan_loss"], "share": share})
 
 
 class WatchedDiscriminator(Discriminator):
@@ -59,7 +65,8 @@ class WatchedDiscriminator(Discriminator):
 
 
 def one_run(start: dict[str, Any], method: str, setting: str, seed: int, data: Any, iterations: int) -> dict[str, Any]:
-    net = new_network(seed)
+    torch.manual_seed(seed)
+    net = nano(SCALE)
     net.load_state_dict(start)
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.9, 0.99))
@@ -68,7 +75,7 @@ def one_run(start: dict[str, Any], method: str, setting: str, seed: int, data: A
     discriminator = WatchedDiscriminator(plain.net, plain.optimizer)
     discriminator.leads = []
     criteria = {"l1_loss": F.l1_loss, "stlpips_loss": data[2]}
-    train(net, own, optimizer, batches(data[0], 2000 + seed, iterations), criteria, iterations, discriminator)
+    train(net, own, optimizer, batches(data[0], 2000 + seed, iterations, SCALE), criteria, iterations, discriminator)
     rows = [
         {
             "iteration": at + EVERY,
@@ -78,7 +85,7 @@ def one_run(start: dict[str, Any], method: str, setting: str, seed: int, data: A
         }
         for at in range(0, iterations, EVERY)
     ]
-    scores = evaluate(net, data[1], data[3])
+    scores = Scores(data[3])(net, {"kodak24": data[1]})["kodak24"]
     return {"method": method, "setting": setting, "seed": seed, "iterations": iterations, "rows": rows, **scores}
 
 
@@ -89,17 +96,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--start-iterations", type=int, default=1500)
     parser.add_argument("--iterations", type=int, default=2000)
-    parser.add_argument("--methods", nargs="+", default=["auto", "constant"])
+    parser.add_argument("--methods", nargs="+", default=["balanced", "constant"])
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     args = parser.parse_args()
     paragon_plugin.install()
-    data = training_pairs(args.data, 200), validation_pairs(args.data), STLPIPSLoss(), st_lpips("vgg")
+    test = crops(args.data / "kodak24", SCALE)
+    data = training_pairs(args.data, SCALE, 200), test, STLPIPSLoss(), st_lpips("vgg")
     runs: list[dict[str, Any]] = json.loads(args.json.read_text())["runs"] if args.json.exists() else []
     done = {(r["method"], r["setting"], r["seed"], r["iterations"]) for r in runs}
     for seed in range(args.seeds):
-        first = new_network(seed)
+        torch.manual_seed(seed)
+        first = nano(SCALE)
         optimizer = torch.optim.Adam(first.parameters(), lr=1e-3, betas=(0.9, 0.99))
-        feed = batches(data[0], 1000 + seed, args.start_iterations)
+        feed = batches(data[0], 1000 + seed, args.start_iterations, SCALE)
         train(first, Weigher({"l1_loss": 1.0}), optimizer, feed, {"l1_loss": F.l1_loss}, args.start_iterations)
         start = copy.deepcopy(first.state_dict())
         for setting in args.settings:

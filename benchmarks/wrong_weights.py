@@ -1,217 +1,315 @@
-"""What wrong weights cost where a discriminator plays along: fourteen settings, our targets and published methods.
+"""What wrong loss weights cost, and what automatic weighting makes of them: our wishes and published methods.
 
-    python benchmarks/wrong_weights.py --data DATA --json FILE [--seeds 3] [--methods constant auto ...]
-    python benchmarks/wrong_weights.py --data DATA --short          (a minute, to see that it runs)
+    python benchmarks/wrong_weights.py --data DATA --json FILE [--recipes main ...] [--seeds 3]
+    python benchmarks/wrong_weights.py --json FILE
+    python benchmarks/wrong_weights.py --data DATA --short
 
-x4, ParagonSR2 nano, L1 first, then L1 + ST-LPIPS(alex) + GAN (U-Net discriminator) at weights around a tuned triple;
-batch 4, 64-pixel targets, BSDS500. PSNR (Y) and ST-LPIPS(vgg), lower is better, on 12 Kodak crops. The same start,
-batches and seeds for every method. A run has collapsed where it stopped on NaN or ended at least 2 dB below its start.
-Results are written after every run, and a run whose result is there already is not repeated.
+The first takes hours and goes on from FILE; the second prints the tables alone; the third takes some minutes and
+shows that it runs. Four recipes, each a network after L1 training that goes on with several losses (BSDS500, batch 4,
+64-pixel targets):
+
+- `main`: x4, ParagonSR2 nano, L1 + ST-LPIPS(alex) + GAN (U-Net discriminator), 300 iterations;
+- `swapped`: the same with BasicSR's MSRResNet 16x4 and ST-LPIPS(vgg);
+- `long`: `main` with 2,000 iterations, at three weightings;
+- `restoration`: x2, nano, L1 + FFT + SSIM, no GAN.
+
+Each stands at a grid of weightings: one loss times 100, 10, 1/10, 1/100 around a middle, and two wrong at once.
+Measured on crops of Kodak and of Set14: PSNR (Y), ST-LPIPS with the trunk that was not trained on (lower is better),
+and NIQE of all crops side by side (lower is better; no reference). The same start, batches and seeds for every
+method.
+
+The preferences are stated here, before the runs (`wrong_weights_regret.py`): utility = w PSNR - (1 - w) ST-LPIPS in
+units of the range over the grid of constant weights, with w .8 for fidelity, .5 for balanced, .2 for perceptual. The
+tuned weighting of an intent is the best of the grid of constant weights.
 """
+
+from __future__ import annotations
 
 import argparse
 import copy
 import json
-import math
-import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from balancing_methods import METHODS, Weigher, weigher
+from balancing_methods import METHODS, RATES, Weigher, weigher
 from perceptual_distance import STLPIPSLoss, st_lpips
-from small_training import (
-    Discriminator,
-    batches,
-    evaluate,
-    new_network,
-    train,
-    training_pairs,
-    validation_pairs,
-)
+from small_training import Criterion, Discriminator, Pairs, Scores, batches, crops, train, training_pairs
+from torch import nn
 from torch.nn import functional as F
+from wrong_weights_regret import chosen_rate, print_tables
 
 import paragon_plugin
+from paragon_plugin.nets.paragonsr2 import build_paragonsr2
 from paragon_plugin.resilience.atomic_file import atomic_file
 from paragon_plugin.scheduling import NonFiniteLossError
 
-TUNED = {"l1_loss": 1.0, "stlpips_loss": 0.1, "gan_loss": 0.005}
-WORDS = {"l1_loss": "pixel", "stlpips_loss": "perceptual", "gan_loss": "GAN"}
-SETTINGS: dict[str, dict[str, float]] = {
-    "tuned": TUNED,
-    **{
-        f"{WORDS[name]} {word}": {**TUNED, name: weight * factor}
-        for factor, word in ((100, "x 100"), (0.01, "/ 100"), (10, "x 10"), (0.1, "/ 10"))
-        for name, weight in TUNED.items()
-    },
-    "all 1": dict.fromkeys(TUNED, 1.0),
+Weighting = dict[str, float]
+
+GAN_MIDDLE = {"l1_loss": 1.0, "stlpips_loss": 0.1, "gan_loss": 0.005}
+RESTORATION_MIDDLE = {"l1_loss": 1.0, "fft_loss": 0.05, "ssim_loss": 0.1}
+WORDS = {"l1_loss": "L1", "stlpips_loss": "LPIPS", "gan_loss": "GAN", "fft_loss": "FFT", "ssim_loss": "SSIM"}
+
+
+def scaled(middle: Weighting, **factors: float) -> Weighting:
+    return {name: weight * factors.get(WORDS[name], 1.0) for name, weight in middle.items()}
+
+
+def around(middle: Weighting, factors: Mapping[str, float]) -> dict[str, Weighting]:
+    """Each weight times each factor, the others left."""
+    return {
+        f"{word} {text}": scaled(middle, **{word: factor})
+        for text, factor in factors.items()
+        for word in (WORDS[name] for name in middle)
+    }
+
+
+FAR = {"x 100": 100.0, "/ 100": 0.01}
+NEAR = {"x 10": 10.0, "/ 10": 0.1}
+TWO_WRONG = {
+    "L1 x 10, LPIPS / 10": {"L1": 10.0, "LPIPS": 0.1},
+    "L1 / 10, LPIPS x 10": {"L1": 0.1, "LPIPS": 10.0},
+    "L1 x 100, GAN x 100": {"L1": 100.0, "GAN": 100.0},
+    "LPIPS x 100, GAN x 100": {"LPIPS": 100.0, "GAN": 100.0},
+    "LPIPS / 100, GAN / 100": {"LPIPS": 0.01, "GAN": 0.01},
+    "LPIPS x 10, GAN x 10": {"LPIPS": 10.0, "GAN": 10.0},
+    "L1 / 100, GAN x 10": {"L1": 0.01, "GAN": 10.0},
 }
-KEYS = ("psnr", "st_lpips")
+GRID = (
+    {"middle": GAN_MIDDLE}
+    | around(GAN_MIDDLE, FAR)
+    | {name: scaled(GAN_MIDDLE, **factors) for name, factors in TWO_WRONG.items()}
+    | around(GAN_MIDDLE, NEAR)
+)
+SMALL_GRID = {"middle": GAN_MIDDLE} | around(GAN_MIDDLE, FAR)
 
 
-def new_discriminator(seed: int) -> Discriminator:
+@dataclass(frozen=True)
+class Recipe:
+    """A network, its losses and the weightings that are tried."""
+
+    scale: int
+    network: Callable[[], nn.Module]
+    trunk: str
+    """Of the ST-LPIPS that is a loss; the other one is the measure."""
+    weightings: Mapping[str, Weighting]
+    methods: tuple[str, ...]
+    iterations: int = 300
+    start_iterations: int = 1500
+    seeds: int = 3
+
+
+def residual() -> nn.Module:
+    from basicsr.archs.srresnet_arch import MSRResNet
+
+    return MSRResNet(num_feat=16, num_block=4, upscale=4)
+
+
+def nano(scale: int) -> nn.Module:
+    return build_paragonsr2("nano", scale=scale)
+
+
+OURS_AND_CONSTANT = ("constant", "fidelity", "balanced", "perceptual")
+RECIPES = {
+    "main": Recipe(4, lambda: nano(4), "alex", GRID, METHODS),
+    "restoration": Recipe(
+        2,
+        lambda: nano(2),
+        "alex",
+        {"middle": RESTORATION_MIDDLE} | around(RESTORATION_MIDDLE, FAR),
+        ("constant", "balanced"),
+        seeds=2,
+    ),
+    "swapped": Recipe(4, residual, "vgg", SMALL_GRID, OURS_AND_CONSTANT, seeds=2),
+    "long": Recipe(
+        4,
+        lambda: nano(4),
+        "alex",
+        {name: GRID[name] for name in ("middle", "L1 x 100", "GAN x 100")},
+        ("constant", "balanced"),
+        iterations=2000,
+        seeds=2,
+    ),
+}
+
+
+def new_discriminator(seed: int, features: int = 8) -> Discriminator:
     from basicsr.archs.discriminator_arch import UNetDiscriminatorSN
 
     torch.manual_seed(seed)
-    net = UNetDiscriminatorSN(num_in_ch=3, num_feat=8).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    net = UNetDiscriminatorSN(num_in_ch=3, num_feat=features).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return Discriminator(net, torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.9, 0.99)))
 
 
-def one_run(start: dict[str, Any], method: str, setting: str, seed: int, data: Any, args: Any) -> dict[str, Any]:
-    pairs, validation, metric, perceptual = data
-    net = new_network(seed)
-    net.load_state_dict(start["weights"])
-    net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    optimizer = torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.9, 0.99))
-    own = weigher(method, SETTINGS[setting], net, optimizer, args.iterations)
-    criteria = {"l1_loss": F.l1_loss, "stlpips_loss": perceptual}
-    feed = batches(pairs, 2000 + seed, args.iterations)
-    stopped = False
-    try:
-        train(net, own, optimizer, feed, criteria, args.iterations, new_discriminator(seed))
-    except NonFiniteLossError:
-        stopped = True
-    scores = evaluate(net, validation, metric)
-    finite = scores["psnr"] == scores["psnr"]
-    collapsed = stopped or not finite or scores["psnr"] < start["scores"]["psnr"] - 2
-    return {"seed": seed, "setting": setting, "method": method, "collapsed": collapsed, "shares": own.shares, **scores}
+def criteria(recipe: Recipe) -> dict[str, Criterion]:
+    """The losses of output and target, by name."""
+    from paragon_plugin.losses import FFTLoss, SSIMLoss
+
+    names = next(iter(recipe.weightings.values()))
+    known: dict[str, Callable[[], Criterion]] = {
+        "l1_loss": lambda: F.l1_loss,
+        "stlpips_loss": lambda: STLPIPSLoss(trunk=recipe.trunk),
+        "fft_loss": FFTLoss,
+        "ssim_loss": SSIMLoss,
+    }
+    return {name: make() for name, make in known.items() if name in names}
+
+
+# -- runs --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What makes a run the one that it is."""
+
+    recipe: str
+    setting: str
+    method: str
+    seed: int
+    rate: float | None = None
+
+
+class Watched(Weigher):
+    """A weigher beside which the shares of the losses with their configured weights are measured now and then."""
+
+    def __init__(self, own: Weigher, every: int):
+        super().__init__(own.weights)
+        self.own, self.every, self.step = own, every, 0
+        self.sizes: list[dict[str, float]] = []
+
+    def backward(self, losses: Mapping[str, Any], output: Any, /) -> None:
+        self.step += 1
+        if self.step % self.every == 0:
+            self.sizes.append(
+                {
+                    name: float(torch.autograd.grad(loss, output, retain_graph=True)[0].flatten(1).norm(dim=1).mean())
+                    for name, loss in self.weighted(losses).items()
+                }
+            )
+        self.own.backward(losses, output)
+
+    def after_step(self, losses_again: Callable[[], Mapping[str, Any]]) -> None:
+        self.own.after_step(losses_again)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Mean share of each loss with its configured weight over the second half of the run."""
+        half = self.sizes[len(self.sizes) // 2 :]
+        sums = {name: sum(sizes[name] / sum(sizes.values()) for sizes in half) for name in self.weights}
+        return {name: value / len(half) for name, value in sums.items()} if half else {}
+
+
+class Bench:
+    """The data, and what every run of a recipe and a seed starts from."""
+
+    def __init__(self, data: Path, recipe: Recipe, count: int = 200):
+        self.recipe = recipe
+        self.training: Pairs = training_pairs(data, recipe.scale, count)
+        self.tests = {name: crops(data / name, recipe.scale) for name in ("kodak24", "set14")}
+        self.criteria = criteria(recipe)
+        self.scores = Scores(st_lpips("vgg" if recipe.trunk == "alex" else "alex"))
+        self.starts: dict[int, dict[str, Any]] = {}
+
+    def network(self, seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return self.recipe.network()
+
+    def start(self, seed: int) -> dict[str, Any]:
+        """Weights after L1 training, and their scores."""
+        if seed not in self.starts:
+            net, total = self.network(seed), self.recipe.start_iterations
+            optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.9, 0.99))
+            feed = batches(self.training, 1000 + seed, total, self.recipe.scale)
+            train(net, Weigher({"l1_loss": 1.0}), optimizer, feed, {"l1_loss": F.l1_loss}, total)
+            self.starts[seed] = {"weights": copy.deepcopy(net.state_dict()), "scores": self.scores(net, self.tests)}
+        return self.starts[seed]
+
+    def run(self, wanted: Wanted) -> dict[str, Any]:
+        recipe, seed = self.recipe, wanted.seed
+        start = self.start(seed)
+        net = self.network(seed)
+        net.load_state_dict(start["weights"])
+        net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        optimizer = torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.9, 0.99))
+        weights = recipe.weightings[wanted.setting]
+        own = Watched(weigher(wanted.method, weights, net, optimizer, recipe.iterations, wanted.rate), 20)
+        feed = batches(self.training, 2000 + seed, recipe.iterations, recipe.scale)
+        discriminator = new_discriminator(seed) if "gan_loss" in weights else None
+        stopped = False
+        try:
+            train(net, own, optimizer, feed, self.criteria, recipe.iterations, discriminator)
+        except NonFiniteLossError:
+            stopped = True
+        found = self.scores(net, self.tests)
+        psnr, before = found["kodak24"]["psnr"], start["scores"]["kodak24"]["psnr"]
+        collapsed = stopped or not psnr >= before - 2  # NaN too
+        return {**vars(wanted), "collapsed": collapsed, "shares": own.shares, **found, "start": start["scores"]}
+
+
+def wanted_runs(names: list[str], seeds: int | None, runs: list[dict[str, Any]]) -> Iterator[Wanted]:
+    """Seed by seed; the middle and the far weightings, where rates are searched, before the others."""
+    most = max(min(RECIPES[name].seeds, seeds or 99) for name in names)
+    for seed in range(most):
+        for name in names:
+            recipe = RECIPES[name]
+            if seed >= min(recipe.seeds, seeds or 99):
+                continue
+            for setting in recipe.weightings:
+                for method in recipe.methods:
+                    if method not in RATES:
+                        yield Wanted(name, setting, method, seed)
+                        continue
+                    for rate in RATES[method] if setting in SEARCHED else ():
+                        yield Wanted(name, setting, method, 0, rate)
+                    yield Wanted(name, setting, method, seed, chosen_rate(runs, name, method))
+
+
+SEARCHED = ("middle", "L1 x 100", "LPIPS x 100")
+"""Weightings at which the rate of a method that has one is searched, seed 0."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with bsds500_train and kodak24")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--start-iterations", type=int, default=1500, help="L1 training that every run starts from")
-    parser.add_argument("--iterations", type=int, default=400)
-    parser.add_argument("--short", action="store_true", help="a few iterations, two settings, one seed")
+    parser.add_argument("--data", type=Path, help="folder with bsds500_train, kodak24 and set14")
+    parser.add_argument("--json", type=Path, help="the results, written after every run")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, help="these alone")
+    parser.add_argument("--settings", nargs="+", help="weightings, these alone")
+    parser.add_argument("--seeds", type=int, help="at most so many")
+    parser.add_argument("--short", action="store_true", help="a run of each method, a few iterations")
     args = parser.parse_args()
-    settings = list(SETTINGS)
-    if args.short:
-        args.seeds, args.start_iterations, args.iterations, settings = 1, 20, 20, settings[:2]
-    paragon_plugin.install()
-    perceptual = STLPIPSLoss()
-    data = training_pairs(args.data, 200), validation_pairs(args.data), st_lpips("vgg"), perceptual
-    runs: list[dict[str, Any]] = []
-    if args.json and args.json.exists():
-        runs = json.loads(args.json.read_text())["runs"]
-    done = {(r["seed"], r["setting"], r["method"]) for r in runs}
-    for seed in range(args.seeds):
-        first = new_network(seed)
-        optimizer = torch.optim.Adam(first.parameters(), lr=1e-3, betas=(0.9, 0.99))
-        feed = batches(data[0], 1000 + seed, args.start_iterations)
-        train(first, Weigher({"l1_loss": 1.0}), optimizer, feed, {"l1_loss": F.l1_loss}, args.start_iterations)
-        start = {"weights": copy.deepcopy(first.state_dict()), "scores": evaluate(first, *data[1:3])}
-        print(f"seed {seed}: start {start['scores']}", flush=True)
-        for setting in settings:
-            for method in args.methods:
-                if (seed, setting, method) in done:
-                    continue
-                run = one_run(start, method, setting, seed, data, args)
-                runs.append(run)
-                print(
-                    f"seed {seed}  {setting:<17} {method:<11} {run['psnr']:.2f} / {run['st_lpips']:.4f}"
-                    f"{'  collapsed' if run['collapsed'] else ''}",
-                    flush=True,
-                )
-                if args.json:
-                    write(args, runs)
-    if args.json:
-        write(args, runs)
-    print_table(runs)
+    runs: list[dict[str, Any]] = json.loads(args.json.read_text())["runs"] if args.json and args.json.exists() else []
+    if args.data:
+        paragon_plugin.install()
+        torch.set_num_threads(1)
+        work(args, runs)
+    print_tables(runs)
 
 
-def write(args: argparse.Namespace, runs: list[dict[str, Any]]) -> None:
-    budget = {"start_iterations": args.start_iterations, "iterations": args.iterations, "torch": torch.__version__}
-    with atomic_file(args.json) as out:
-        out.write((json.dumps({"budget": budget, "summary": summarise(runs), "runs": runs}, indent=1) + "\n").encode())
-
-
-# -- results -----------------------------------------------------------------------------------------------------------
-
-
-def differences(runs: list[dict[str, Any]], method: str, setting: str) -> list[tuple[float, float]]:
-    """For each seed: PSNR and ST-LPIPS minus those of constant weights at the tuned setting with the same seed."""
-    tuned = {r["seed"]: r for r in runs if (r["method"], r["setting"]) == ("constant", "tuned")}
-    own = [r for r in runs if (r["method"], r["setting"]) == (method, setting)]
-    return [tuple(r[key] - tuned[r["seed"]][key] for key in KEYS) for r in own if r["seed"] in tuned]  # pyright: ignore[reportReturnType]
-
-
-def summarise(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By method: means by setting, ranges over the settings, what it does where weights are right, collapses.
-
-    A run's distance from what the weights were tuned for is that of its point (PSNR, ST-LPIPS) from the one of constant
-    weights at the tuned setting with the same seed, each in units of the range that constant weights have over the
-    settings. A method is level with another in a setting where its mean distance is at most 0.05 larger.
-    """
-    methods = [method for method in METHODS if differences(runs, method, "tuned")]
-    if "constant" not in methods:
-        return {}
-    means = {
-        m: {
-            s: [statistics.mean(d[i] for d in found) for i in (0, 1)]
-            for s in SETTINGS
-            if (found := differences(runs, m, s))
-        }
-        for m in methods
-    }
-    ranges = {
-        m: [max(d[i] for d in means[m].values()) - min(d[i] for d in means[m].values()) for i in (0, 1)]
-        for m in methods
-    }
-    unit = ranges["constant"]
-    away = {
-        m: {
-            s: statistics.mean(math.hypot(d[0] / unit[0], d[1] / unit[1]) for d in differences(runs, m, s))
-            for s in means[m]
-        }
-        for m in methods
-    }
-    return {
-        m: {
-            "seeds": len({r["seed"] for r in runs if r["method"] == m}),
-            "range": dict(zip(KEYS, ranges[m], strict=True)),
-            "range_over_constant": dict(
-                zip(KEYS, (own / whole for own, whole in zip(ranges[m], unit, strict=True)), strict=True)
-            ),
-            "tuned": [dict(zip(KEYS, d, strict=True)) for d in differences(runs, m, "tuned")],
-            "away": away[m],
-            "mean_away": statistics.mean(away[m].values()),
-            "auto_ahead_or_level": sum(
-                away["auto"][s] <= away[m][s] + 0.05 for s in away[m] if s in away.get("auto", {})
-            ),
-            "collapsed": sum(r["collapsed"] for r in runs if r["method"] == m),
-            "runs": sum(r["method"] == m for r in runs),
-        }
-        for m in methods
-    }
-
-
-def print_table(runs: list[dict[str, Any]]) -> None:
-    """Mean over seeds of PSNR / ST-LPIPS(vgg) by setting and method, and what follows from them."""
-    summary = summarise(runs)
-    print(f"\n{'setting':<22}" + "".join(f"{method:>15}" for method in summary))
-    for setting in SETTINGS:
-        row = f"{setting:<22}"
-        for method in summary:
-            own = [r for r in runs if r["setting"] == setting and r["method"] == method]
-            means = [statistics.mean(r[key] for r in own) for key in KEYS] if own else None
-            row += f"{means[0]:>8.2f} /{means[1]:>5.3f}" if means else f"{'':>15}"
-        print(row)
-    lines: dict[str, Callable[[dict[str, Any]], str]] = {
-        "seeds": lambda m: str(m["seeds"]),
-        "range": lambda m: f"{m['range']['psnr']:.2f} / {m['range']['st_lpips']:.3f}",
-        "  over constant": lambda m: (
-            f"{m['range_over_constant']['psnr']:.2f} / {m['range_over_constant']['st_lpips']:.2f}"
-        ),
-        "mean distance": lambda m: f"{m['mean_away']:.2f}",
-        "auto ahead or level": lambda m: f"{m['auto_ahead_or_level']} of {len(m['away'])}",
-        "collapsed": lambda m: f"{m['collapsed']} of {m['runs']}",
-    }
-    for what, form in lines.items():
-        print(f"{what:<22}" + "".join(f"{form(m):>15}" for m in summary.values()))
+def work(args: argparse.Namespace, runs: list[dict[str, Any]]) -> None:
+    benches: dict[str, Bench] = {}
+    fields = list(Wanted.__dataclass_fields__)
+    done = {tuple(run[field] for field in fields) for run in runs}
+    for wanted in wanted_runs(args.recipes, 1 if args.short else args.seeds, runs):
+        key = tuple(vars(wanted)[field] for field in fields)
+        if key in done or wanted.method not in (args.methods or METHODS):
+            continue
+        if wanted.setting not in (args.settings or [wanted.setting]) or (args.short and wanted.setting != "middle"):
+            continue
+        if wanted.recipe not in benches:
+            recipe = RECIPES[wanted.recipe]
+            if args.short:
+                recipe = Recipe(**{**vars(recipe), "iterations": 20, "start_iterations": 20})
+            benches[wanted.recipe] = Bench(args.data, recipe, 10 if args.short else 200)
+        runs.append(run := benches[wanted.recipe].run(wanted))
+        done.add(key)
+        kodak = run["kodak24"]
+        print(*key, f"{kodak['psnr']:.2f} / {kodak['st_lpips']:.4f}{'  collapsed' * run['collapsed']}", flush=True)
+        if args.json:
+            with atomic_file(args.json) as out:
+                out.write((json.dumps({"torch": torch.__version__, "runs": runs}, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":
