@@ -71,9 +71,8 @@ FAST = (
 SLOW = ("xs", "SPAN 28", "s", "SPAN 48", "RLFN")
 """One seed. m, l and xl are too slow to train here."""
 STAGES: tuple[tuple[tuple[str, ...], int, tuple[int, ...]], ...] = (
-    (FAST, SHORT, (0,)),
+    (FAST, SHORT, (0, 1, 2)),
     (FAST, LONG, (0,)),
-    (FAST, SHORT, (1, 2)),
     (SLOW, SHORT, (0,)),
     (SLOW, LONG, (0,)),
     (FAST, LONG, (1, 2)),
