@@ -48,3 +48,33 @@ def scheduling(plan: Plan) -> list[str]:
         "  auto_calibrate: true",
         *([f"  prefer: {recipe}  # {PREFER[recipe]}"] if recipe in PREFER else []),
     ]
+
+
+def training(plan: Plan, losses: Sequence[str]) -> list[str]:
+    """The lines under `train:`, which are the same in all hosts but for the losses."""
+    lines = [
+        f"total_iter: {said(plan.iterations)}",
+        f"warmup_iter: {said(plan.warmup)}",
+        f"ema_decay: {said(plan.ema)}",
+        "",
+        "optim_g:",
+        "  type: Adam",
+        f"  lr: {said(plan.rate)}",
+        "  betas: [0.9, 0.99]",
+    ]
+    if plan.wish.adversarial:
+        lines += ["optim_d:", "  type: Adam", "  lr: 1.0e-4", "  betas: [0.9, 0.99]"]
+    return [
+        *lines,
+        "",
+        "scheduler:",
+        "  type: CosineAnnealingRestartLR",
+        f"  periods: [{int(plan.iterations.value)}]  # total_iter: one fall over the whole run",
+        "  restart_weights: [1]",
+        f"  eta_min: {number(plan.rate.value / 100)}",
+        "",
+        "losses:",
+        *indented(losses, 2),
+        "",
+        *scheduling(plan),
+    ]

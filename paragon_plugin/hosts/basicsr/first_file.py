@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...first_file.plan import MEANT_FOR, Plan
-from ...first_file.text import indented, left_out_without_vgg, number, quoted, said, scheduling
+from ...first_file.text import indented, left_out_without_vgg, quoted, said, training
 
 MODEL = {
     "fidelity": "ParagonSRModel",
@@ -111,7 +111,7 @@ def option_file(plan: Plan, root: Path, name: str, *, file: Path, has_vgg: bool)
             *indented(_DISCRIMINATOR.format(features=said(plan.discriminator_features)).splitlines(), 2),
         ]
     parts += ["", "path:", *indented(_PATH.splitlines(), 2)]
-    parts += ["", "train:", *indented(_train(plan, adversarial, has_vgg), 2)]
+    parts += ["", "train:", *indented(training(plan, _losses(plan, adversarial, has_vgg)), 2)]
     parts += ["", "val:", f"  val_freq: {said(plan.validate_every)}", "  save_img: true", "  metrics:"]
     for metric in ("psnr", "ssim"):
         options = [f"type: calculate_{metric}", f"crop_border: {wish.scale}", "test_y_channel: true"]
@@ -157,36 +157,6 @@ def _datasets(plan: Plan, root: Path) -> list[str]:
         f"  dataroot_gt: {quoted(root.as_posix())}",
         "  images:",
         *(f"    - {quoted(name)}" for name in plan.validation),
-    ]
-    return lines
-
-
-def _train(plan: Plan, adversarial: bool, has_vgg: bool) -> list[str]:
-    total = int(plan.iterations.value)
-    lines = [
-        f"total_iter: {said(plan.iterations)}",
-        f"warmup_iter: {said(plan.warmup)}",
-        f"ema_decay: {said(plan.ema)}",
-        "",
-        "optim_g:",
-        "  type: Adam",
-        f"  lr: {said(plan.rate)}",
-        "  betas: [0.9, 0.99]",
-    ]
-    if adversarial:
-        lines += ["optim_d:", "  type: Adam", "  lr: 1.0e-4", "  betas: [0.9, 0.99]"]
-    lines += [
-        "",
-        "scheduler:",
-        "  type: CosineAnnealingRestartLR",
-        f"  periods: [{total}]  # total_iter: one fall over the whole run",
-        "  restart_weights: [1]",
-        f"  eta_min: {number(plan.rate.value / 100)}",
-        "",
-        "losses:",
-        *indented(_losses(plan, adversarial, has_vgg), 2),
-        "",
-        *scheduling(plan),
     ]
     return lines
 

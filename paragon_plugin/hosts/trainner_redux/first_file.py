@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...first_file.plan import MEANT_FOR, Plan
-from ...first_file.text import indented, left_out_without_vgg, number, quoted, said, scheduling
+from ...first_file.text import indented, left_out_without_vgg, quoted, said, training
 
 TRAINING, VALIDATION_HR, VALIDATION_LR = "train", "val/hr", "val/lr"
 """Folders of images that the file names, inside one folder."""
@@ -89,7 +89,7 @@ def option_file(plan: Plan, images: Path, name: str, *, file: Path, has_vgg: boo
         discriminator = _DISCRIMINATOR.format(features=said(plan.discriminator_features))
         parts += ["", "network_d:", *indented(discriminator.splitlines(), 2)]
     parts += ["", "path:", *indented(_PATH.splitlines(), 2)]
-    parts += ["", "train:", *indented(_train(plan, has_vgg), 2)]
+    parts += ["", "train:", *indented(training(plan, _losses(plan, has_vgg)), 2)]
     parts += [
         "",
         "val:",
@@ -139,36 +139,6 @@ def _datasets(plan: Plan, images: Path, realesrgan: bool) -> list[str]:
         "  type: pairedimagedataset  # LR images are bicubic reductions, made once",
         f"  dataroot_gt: {_folder(images, VALIDATION_HR)}",
         f"  dataroot_lq: {_folder(images, VALIDATION_LR)}",
-    ]
-
-
-def _train(plan: Plan, has_vgg: bool) -> list[str]:
-    total = int(plan.iterations.value)
-    lines = [
-        f"total_iter: {said(plan.iterations)}",
-        f"warmup_iter: {said(plan.warmup)}",
-        f"ema_decay: {said(plan.ema)}",
-        "",
-        "optim_g:",
-        "  type: Adam",
-        f"  lr: {said(plan.rate)}",
-        "  betas: [0.9, 0.99]",
-    ]
-    if plan.wish.adversarial:
-        lines += ["optim_d:", "  type: Adam", "  lr: 1.0e-4", "  betas: [0.9, 0.99]"]
-    return [
-        *lines,
-        "",
-        "scheduler:",
-        "  type: CosineAnnealingRestartLR",
-        f"  periods: [{total}]  # total_iter: one fall over the whole run",
-        "  restart_weights: [1]",
-        f"  eta_min: {number(plan.rate.value / 100)}",
-        "",
-        "losses:",
-        *indented(_losses(plan, has_vgg), 2),
-        "",
-        *scheduling(plan),
     ]
 
 
