@@ -50,6 +50,15 @@ def scheduling(plan: Plan) -> list[str]:
     ]
 
 
+def metrics(plan: Plan) -> list[str]:
+    """The lines under `val: metrics:`."""
+    lines: list[str] = []
+    for metric in ("psnr", "ssim"):
+        options = [f"type: calculate_{metric}", f"crop_border: {plan.wish.scale}", "test_y_channel: true"]
+        lines += [f"{metric}:", *indented(options, 2)]
+    return lines
+
+
 def training(plan: Plan, losses: Sequence[str]) -> list[str]:
     """The lines under `train:`, which are the same in all hosts but for the losses."""
     lines = [

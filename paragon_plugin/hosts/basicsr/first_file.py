@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...first_file.plan import MEANT_FOR, Plan
-from ...first_file.text import indented, left_out_without_vgg, quoted, said, training
+from ...first_file.text import indented, left_out_without_vgg, metrics, quoted, said, training
 
 MODEL = {
     "fidelity": "ParagonSRModel",
@@ -113,9 +113,7 @@ def option_file(plan: Plan, root: Path, name: str, *, file: Path, has_vgg: bool)
     parts += ["", "path:", *indented(_PATH.splitlines(), 2)]
     parts += ["", "train:", *indented(training(plan, _losses(plan, adversarial, has_vgg)), 2)]
     parts += ["", "val:", f"  val_freq: {said(plan.validate_every)}", "  save_img: true", "  metrics:"]
-    for metric in ("psnr", "ssim"):
-        options = [f"type: calculate_{metric}", f"crop_border: {wish.scale}", "test_y_channel: true"]
-        parts += [f"    {metric}:", *indented(options, 6)]
+    parts += indented(metrics(plan), 4)
     parts += [
         "",
         "logger:",

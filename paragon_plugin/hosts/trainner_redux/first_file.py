@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...first_file.plan import MEANT_FOR, Plan
-from ...first_file.text import indented, left_out_without_vgg, quoted, said, training
+from ...first_file.text import indented, left_out_without_vgg, metrics, quoted, said, training
 
 TRAINING, VALIDATION_HR, VALIDATION_LR = "train", "val/hr", "val/lr"
 """Folders of images that the file names, inside one folder."""
@@ -99,9 +99,7 @@ def option_file(plan: Plan, images: Path, name: str, *, file: Path, has_vgg: boo
         "  metrics_enabled: true",
         "  metrics:",
     ]
-    for metric in ("psnr", "ssim"):
-        options = [f"type: calculate_{metric}", f"crop_border: {wish.scale}", "test_y_channel: true"]
-        parts += [f"    {metric}:", *indented(options, 6)]
+    parts += indented(metrics(plan), 4)
     parts += [
         "",
         "logger:",

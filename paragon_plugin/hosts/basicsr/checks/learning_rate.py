@@ -22,7 +22,7 @@ def check_what_cannot_act(options: Options, problems: Problems) -> None:
             f"is {warm_up:,g}, but training ends at total_iter {total:,}: the full rate is never reached",
         )
     schedule = _schedule(options)
-    if schedule is not None and not _told_of(problems, "train.scheduler"):
+    if schedule is not None and not problems.told_of("train.scheduler"):
         for key, text in _idle(schedule, total, warm_up):
             problems.warn(f"train.scheduler.{key}", text)
     decay = train.get("ema_decay") or 0
@@ -37,7 +37,7 @@ def check_what_cannot_act(options: Options, problems: Problems) -> None:
 def learning_rate_lines(options: Options, problems: Problems) -> list[str]:
     """What the learning rate will be, in lines to print; none where the schedule is not the host's, or is wrong."""
     train, schedule = options["train"], _schedule(options)
-    if _told_of(problems, "train.scheduler"):
+    if problems.told_of("train.scheduler"):
         return []
     total, full = train.get("total_iter"), (train.get("optim_g") or {}).get("lr")
     if schedule is None or total is None or not isinstance(full, int | float):
@@ -67,10 +67,6 @@ def _schedule(options: Options) -> dict[str, Any] | None:
         return None
     needed = "periods" if block["type"].startswith("Cosine") else "milestones"
     return block if needed in block else None
-
-
-def _told_of(problems: Problems, path: str) -> bool:
-    return any(problem.path.startswith(path) for problem in problems.errors)
 
 
 def _idle(schedule: dict[str, Any], total: int, warm_up: float) -> Iterator[tuple[str, str]]:

@@ -31,7 +31,7 @@ def check_all_pretrained(options: Options, problems: Problems) -> None:
             file = Path(known.file_path(f"path.{key}", paths[key]))
             weights = check_pretrained(where, file, paths.get(f"param_key_{end}", "params"))
             block = f"network_{end}"
-            if isinstance(options.get(block), Mapping) and not _told_of(problems, block):
+            if isinstance(options.get(block), Mapping) and not problems.told_of(block):
                 network = build_alone(block, options[block])
                 strict = paths.get(f"strict_load_{end}", True) is not False
                 check_fit(where, file, weights, network, (block, options[block]), strict=strict)
@@ -120,7 +120,3 @@ def _what_they_are(weights: Mapping[str, Tensor]) -> str | None:
 def _some(what: str, names: list[str]) -> str:
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return f"{what} {', '.join(names[:2])}{more}" if names else ""
-
-
-def _told_of(problems: Problems, block: str) -> bool:
-    return any(problem.path.startswith(block) for problem in problems.errors)

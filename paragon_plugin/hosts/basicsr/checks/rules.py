@@ -130,7 +130,7 @@ def _required(path: str, block: Options, keys: Iterable[str], problems: Problems
 def _validation(options: Options, problems: Problems) -> None:
     val = options.get("val") or {}
     check_metrics(val.get("metrics") or {}, problems)
-    told = any(problem.path.startswith("datasets") for problem in problems.errors)
+    told = problems.told_of("datasets")
     if val and not told and not any(dataset["phase"] == "val" for dataset in options["datasets"].values()):
         problems.warn("val", "there is no validation set (datasets: val: ...); nothing will be validated")
 

@@ -40,6 +40,10 @@ class Problems:
     def errors(self) -> list[Problem]:
         return [problem for problem in self.found if problem.severity == "error"]
 
+    def told_of(self, path: str) -> bool:
+        """Whether an error was found whose path begins so."""
+        return any(problem.path.startswith(path) for problem in self.errors)
+
     def error(self, path: str, text: str) -> None:
         """The run cannot work with this."""
         self._add(Problem("error", one_line(path), one_line(text)))

@@ -131,7 +131,7 @@ def _without(options: Options, left_out: list[str]) -> Options:
 def _schedule(options: Options, recipe: list[Any], problems: Problems) -> list[str]:
     if not recipe or "total_iter" not in options["train"] or "network_g" not in options:
         return []
-    if any(problem.path.startswith(BLOCK) for problem in problems.errors):
+    if problems.told_of(BLOCK):
         return []
     try:
         network = build_alone("network_g", options["network_g"])
