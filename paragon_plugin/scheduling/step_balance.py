@@ -32,6 +32,9 @@ from .wish import outcome_text, rule_text, wish_text
 
 _logger = logging.getLogger(__name__)
 
+SILENT = 0.05
+"""An adversarial loss with less than this part of its largest share hardly acts."""
+
 
 @dataclass
 class _OptimizerStep:
@@ -359,7 +362,7 @@ class StepBalance:
         width = max(map(len, step.factors))
         for name in step.factors:
             target = self.scheduler.signal.target(name)
-            aim = f", target {percent(target)}" if target is not None else self._limit_text(name)
+            aim = f", target {percent(target)}" if target is not None else self._limit_text(name, step.shares[name])
             base = self.scheduler.losses[name].base_weight
             lines.append(
                 f"{name:<{width}}  {percent(self.first_shares[name]):>7} of the update at first, "
@@ -374,10 +377,14 @@ class StepBalance:
     def _roles(self) -> list[LossRole]:
         return [loss.role for loss in self.scheduler.losses.values()]
 
-    def _limit_text(self, name: str) -> str:
+    def _limit_text(self, name: str, share: float) -> str:
         limits = self.scheduler.signal.limits(list(self.scheduler.losses))
-        share = next((limit.share for limit in limits if name in limit.losses), 1.0)
-        return f", at most {percent(share)}" if share < 1 else ""
+        largest = next((limit.share for limit in limits if name in limit.losses), 1.0)
+        if largest == 1:
+            return ""
+        silent = self.scheduler.losses[name].role == "adversarial" and share < largest * SILENT
+        hint = " (it hardly acts: its weight is never raised, so a larger one is yours to write)" if silent else ""
+        return f", at most {percent(largest)}{hint}"
 
     def weights_block(self) -> str:
         """`weights()` as lines to paste; see `weights_block`."""

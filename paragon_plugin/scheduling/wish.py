@@ -20,7 +20,7 @@ def rule_text(options: DynamicLossScheduling) -> str:
 
 
 def wish_text(options: DynamicLossScheduling, roles: Iterable[LossRole]) -> str:
-    """A wish in words: `typical is pixel 28 % and perceptual 72 %, adversarial at most 5 %`, for losses of these roles.
+    """A wish in words: `typical is pixel 40 % and perceptual 60 %, adversarial at most 5 %`, for losses of these roles.
 
     Empty where the rule is not `auto`, or one role or less has a share.
     """

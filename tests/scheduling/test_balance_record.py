@@ -182,6 +182,14 @@ def test_the_weights_arrived_at_are_told(form: Form, caplog: pytest.LogCaptureFi
     )
 
 
+@pytest.mark.parametrize(("weight", "silent"), [(1e-5, True), (10.0, False)])
+def test_the_closing_lines_say_where_an_adversarial_loss_hardly_acts(weight: float, silent: bool) -> None:
+    run = Run("backward", LOSSES | {"color": weight}, roles={"color": "adversarial"}).run(1, 14)
+    line = next(line for line in run.balance.summary() if line.startswith("color"))
+    assert "at most 5 %" in line
+    assert ("hardly acts" in line) == silent
+
+
 def test_options_that_cannot_be_used_are_refused() -> None:
     with pytest.raises(OptionError, match=r"roles\.l2"):
         LossBalance(LOSSES, total_iter=9, network=network(), roles={"l2": "pixel"})
