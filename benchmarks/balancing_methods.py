@@ -27,7 +27,10 @@ OURS: dict[str, dict[str, Any]] = {
 PUBLISHED = ("dwa", "uncertainty", "famo", "imtl-g", "balancer")
 METHODS = ("constant", *OURS, *PUBLISHED)
 
-RATES: dict[str, tuple[float, ...]] = {"uncertainty": (2e-4, 2e-3, 2e-2), "famo": (2.5e-3, 2.5e-2, 2.5e-1)}
+RATES: dict[str, tuple[float, ...]] = {
+    "uncertainty": (2e-4, 2e-3, 2e-2, 2e-1),
+    "famo": (2.5e-3, 2.5e-2, 2.5e-1, 2.5),
+}
 """Learning rates of a method's own weights that are tried; the first of uncertainty weighting is the network's, the
 second of FAMO its default."""
 
@@ -37,6 +40,9 @@ EPOCH = 50
 
 class Weigher:
     """Constant weights: `sum_i w_i L_i` is back-propagated. The other methods replace that."""
+
+    incidents = 0
+    """Corrections by our stability monitor."""
 
     def __init__(self, weights: Mapping[str, float]):
         self.weights = dict(weights)
@@ -72,9 +78,12 @@ class _Scheduled(Weigher):
         super().__init__(weights)
         block = {"enabled": True, "auto_calibrate": True, **options}
         self.balance = LossBalance(weights, block, total_iter=total, network=network)
+        self.incidents = 0
 
     def backward(self, losses: Mapping[str, Tensor], output: Tensor, /) -> None:
         self.balance.backward(losses, output)
+        step = self.balance.last_step
+        self.incidents += sum(decision.kind == "corrected" for decision in step.decisions) if step else 0
 
 
 class _Scalarized(Weigher):

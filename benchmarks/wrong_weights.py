@@ -5,18 +5,19 @@
     python benchmarks/wrong_weights.py --data DATA --short
 
 The first takes hours and goes on from FILE; the second prints the tables alone; the third takes some minutes and
-shows that it runs. Four recipes, each a network after L1 training that goes on with several losses (BSDS500, batch 4,
+shows that it runs. Five recipes, each a network after L1 training that goes on with several losses (BSDS500, batch 4,
 64-pixel targets):
 
 - `main`: x4, ParagonSR2 nano, L1 + ST-LPIPS(alex) + GAN (U-Net discriminator), 300 iterations;
 - `swapped`: the same with BasicSR's MSRResNet 16x4 and ST-LPIPS(vgg);
 - `long`: `main` with 2,000 iterations, at three weightings;
-- `restoration`: x2, nano, L1 + FFT + SSIM, no GAN.
+- `restoration`: x2, nano, L1 + FFT + SSIM, no GAN;
+- `shares`: `main` with exact shares, held by EnCodec's balancer: which are good for what.
 
-Each stands at a grid of weightings: one loss times 100, 10, 1/10, 1/100 around a middle, and two wrong at once.
-Measured on crops of Kodak and of Set14: PSNR (Y), ST-LPIPS with the trunk that was not trained on (lower is better),
-and NIQE of all crops side by side (lower is better; no reference). The same start, batches and seeds for every
-method.
+Each but the last stands at a grid of weightings: one loss times 100, 10, 1/10, 1/100 around a middle, and two wrong at
+once. Measured on crops of Kodak and of Set14: PSNR (Y), ST-LPIPS with the trunk that was not trained on (lower is
+better), and NIQE of all crops side by side (lower is better; no reference). The same start, batches and seeds for
+every method.
 
 The preferences are stated here, before the runs (`wrong_weights_regret.py`): utility = w PSNR - (1 - w) ST-LPIPS in
 units of the range over the grid of constant weights, with w .8 for fidelity, .5 for balanced, .2 for perceptual. The
@@ -85,6 +86,16 @@ GRID = (
 )
 SMALL_GRID = {"middle": GAN_MIDDLE} | around(GAN_MIDDLE, FAR)
 
+SHARES = {
+    " : ".join(f"{share:g}" for share in shares): dict(zip(GAN_MIDDLE, shares, strict=True))
+    for shares in (
+        *((60, 35, 5), (45, 50, 5), (40, 55, 5), (25, 70, 5), (15, 80, 5), (5, 90, 5), (2, 93, 5)),
+        *((45, 45, 10), (40, 50, 10), (25, 65, 10), (2, 88, 10), (15, 70, 15)),
+        *((40, 40, 20), (25, 55, 20), (2, 78, 20), (33, 33, 34), (40, 59, 1), (40, 59.8, 0.2)),
+    )
+}
+"""Of L1, LPIPS and GAN."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -132,6 +143,7 @@ RECIPES = {
         iterations=2000,
         seeds=2,
     ),
+    "shares": Recipe(4, lambda: nano(4), "alex", SHARES, ("balancer",), seeds=1),
 }
 
 
@@ -245,18 +257,19 @@ class Bench:
         found = self.scores(net, self.tests)
         psnr, before = found["kodak24"]["psnr"], start["scores"]["kodak24"]["psnr"]
         collapsed = stopped or not psnr >= before - 2  # NaN too
-        return {**vars(wanted), "collapsed": collapsed, "shares": own.shares, **found, "start": start["scores"]}
+        head = {**vars(wanted), "collapsed": collapsed, "incidents": own.own.incidents, "shares": own.shares}
+        return {**head, **found, "start": start["scores"]}
 
 
 def wanted_runs(names: list[str], seeds: int | None, runs: list[dict[str, Any]]) -> Iterator[Wanted]:
-    """Seed by seed; the middle and the far weightings, where rates are searched, before the others."""
+    """Seed by seed; the weightings where rates are searched before the others."""
     most = max(min(RECIPES[name].seeds, seeds or 99) for name in names)
     for seed in range(most):
         for name in names:
             recipe = RECIPES[name]
             if seed >= min(recipe.seeds, seeds or 99):
                 continue
-            for setting in recipe.weightings:
+            for setting in sorted(recipe.weightings, key=lambda one: one not in SEARCHED):
                 for method in recipe.methods:
                     if method not in RATES:
                         yield Wanted(name, setting, method, seed)
@@ -266,7 +279,7 @@ def wanted_runs(names: list[str], seeds: int | None, runs: list[dict[str, Any]])
                     yield Wanted(name, setting, method, seed, chosen_rate(runs, name, method))
 
 
-SEARCHED = ("middle", "L1 x 100", "LPIPS x 100")
+SEARCHED = ("L1 x 100", "LPIPS x 100")
 """Weightings at which the rate of a method that has one is searched, seed 0."""
 
 

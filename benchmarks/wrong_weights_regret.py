@@ -12,10 +12,20 @@ Run = dict[str, Any]
 
 
 class Grid:
-    """The runs of one recipe, and the utility that an intent gives them."""
+    """The runs of one recipe, and the utility that an intent gives them.
+
+    Seeds of which the grid of constant weights is not whole yet do not count.
+    """
 
     def __init__(self, runs: list[Run], recipe: str):
         self.runs = [run for run in runs if run["recipe"] == recipe]
+        settings = {run["setting"] for run in self.runs if run["method"] == "constant"}
+        self.seeds = [
+            seed
+            for seed in sorted({run["seed"] for run in self.runs})
+            if {run["setting"] for run in self.runs if (run["method"], run["seed"]) == ("constant", seed)} == settings
+        ]
+        self.runs = [run for run in self.runs if run["seed"] in self.seeds]
         constant = [run for run in self.runs if run["method"] == "constant"]
         self.settings = list(dict.fromkeys(run["setting"] for run in constant))
         self.ranges = {
@@ -41,12 +51,6 @@ class Grid:
             run for run in self.runs if run["method"] == method and run["rate"] == rate and seed in (None, run["seed"])
         ]
 
-    @property
-    def seeds(self) -> list[int]:
-        """Of which the grid of constant weights is whole."""
-        found = sorted({run["seed"] for run in self.runs})
-        return [seed for seed in found if len(self.of("constant", seed)) == len(self.settings)]
-
     def tuned(self, weight: float) -> tuple[str, float, float]:
         """The weighting with the best mean utility; the range of the grid, and of the best over the seeds."""
         own = {
@@ -59,14 +63,16 @@ class Grid:
 
     def regrets(self, method: str, weight: float) -> dict[str, list[float]]:
         """By weighting: utility of the tuned constant weights minus that of the method, same seed, over the range."""
-        best, whole, _ = self.tuned(weight)
-        reference = {run["seed"]: self.utility(run, weight) for run in self.of("constant") if run["setting"] == best}
         found: dict[str, list[float]] = {}
         for run in self.of(method):
-            if run["seed"] in reference:
-                regret = (reference[run["seed"]] - self.utility(run, weight)) / whole
-                found.setdefault(run["setting"], []).append(regret)
+            if run["seed"] in self.seeds:
+                found.setdefault(run["setting"], []).append(self.regret(run, weight))
         return found
+
+    def regret(self, run: Run, weight: float) -> float:
+        best, whole, _ = self.tuned(weight)
+        (reference,) = (self.utility(one, weight) for one in self.of("constant", run["seed"]) if one["setting"] == best)
+        return (reference - self.utility(run, weight)) / whole
 
 
 KEYS = ("psnr", "st_lpips")
@@ -107,6 +113,21 @@ def print_tables(runs: list[Run]) -> None:
         grid = Grid(runs, recipe)
         if grid.settings:
             print_recipe(grid, recipe)
+    print_shares(runs)
+
+
+def print_shares(runs: list[Run]) -> None:
+    """The regret of exact shares beside the constant weights of `main`, seed 0."""
+    main, own = Grid(runs, "main"), [run for run in runs if run["recipe"] == "shares"]
+    if not own or not main.seeds:
+        return
+    print("\nexact shares of L1, LPIPS and GAN: PSNR / ST-LPIPS / NIQE on Kodak, and regret by intent")
+    for run in own:
+        kodak = run["kodak24"]
+        row = f"{run['setting']:<16}{kodak['psnr']:>6.2f} /{kodak['st_lpips']:>6.4f} /{kodak['niqe']:>4.1f}"
+        for weight in INTENTS.values():
+            row += f"{main.regret(run, weight):>8.2f}"
+        print(row)
 
 
 def print_recipe(grid: Grid, recipe: str) -> None:
