@@ -78,7 +78,6 @@ class _Scheduled(Weigher):
         super().__init__(weights)
         block = {"enabled": True, "auto_calibrate": True, **options}
         self.balance = LossBalance(weights, block, total_iter=total, network=network)
-        self.incidents = 0
 
     def backward(self, losses: Mapping[str, Tensor], output: Tensor, /) -> None:
         self.balance.backward(losses, output)

@@ -62,14 +62,14 @@ class Grid:
         return best, spread(list(means.values())), spread(own[best])
 
     def regrets(self, method: str, weight: float) -> dict[str, list[float]]:
-        """By weighting: utility of the tuned constant weights minus that of the method, same seed, over the range."""
+        """By weighting, the regret of each run of a method."""
         found: dict[str, list[float]] = {}
         for run in self.of(method):
-            if run["seed"] in self.seeds:
-                found.setdefault(run["setting"], []).append(self.regret(run, weight))
+            found.setdefault(run["setting"], []).append(self.regret(run, weight))
         return found
 
     def regret(self, run: Run, weight: float) -> float:
+        """Utility of the tuned constant weights of the same seed minus that of a run, over the range."""
         best, whole, _ = self.tuned(weight)
         (reference,) = (self.utility(one, weight) for one in self.of("constant", run["seed"]) if one["setting"] == best)
         return (reference - self.utility(run, weight)) / whole
