@@ -36,7 +36,7 @@ MANUAL = Preset(0.9, 0.01, 100.0, 100, adaptation_threshold=0.1)
 PARAMETERS: dict[str, int] = {
     "nano": 9_149,
     "micro": 16_109,
-    "tiny": 32_109,
+    "tiny": 23_069,
     "xs": 115_341,
     "s": 380_653,
     "m": 1_338_125,
