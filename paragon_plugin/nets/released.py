@@ -143,7 +143,7 @@ class ReleasedParagonSR2(nn.Module):
 
     @property
     def registered_name(self) -> str:
-        """Name under which the host builds it, such as `paragonsr2_tiny`."""
+        """Name under which the host builds it, such as `paragonsr2_photo`."""
         return f"paragonsr2_{self.tier}"
 
     def forward(

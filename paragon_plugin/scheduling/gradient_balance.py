@@ -26,11 +26,11 @@ from typing import Any
 
 from .calibration import Parameters
 from .moving_average import LogAverage
-from .options import DynamicLossScheduling, LossRole
+from .options import DynamicLossScheduling, LossRole, Role
 from .readings import LossInfo, Reading
 from .roles import COMPARING, typical_shares
 from .shares import known_roles, normalised, target_shares
-from .signals import Calibration, Limit, outside_dead_band
+from .signals import Calibration, Limit, Signal, outside_dead_band
 
 VANISHED = 1e-6
 """A calibrated contribution below this part of its target freezes its multiplier."""
@@ -40,7 +40,7 @@ ROOM = 1.5
 """An adversarial loss with a target may exceed it by this factor at a step, for its gradient is noisy."""
 
 
-class GradientBalance:
+class GradientBalance(Signal):
     """See the module's docstring.
 
     Args:
@@ -106,19 +106,23 @@ class GradientBalance:
         return self.targets.get(name)
 
     def limits(self, names: Sequence[str]) -> list[Limit]:
-        adversarial = tuple(name for name in names if self.roles[name] == "adversarial")
-        others = tuple(name for name in names if self.roles[name] == "regularization")
-        if self._by_number:
-            if not adversarial:
-                return []
-            targets = target_shares(dict.fromkeys(names, 1.0), self.roles, self.base_weights, self.options)
-            return [Limit(adversarial, min(ROOM * math.fsum(targets[name] for name in adversarial), 1.0))]
-        ceilings = typical_shares(self.options) if self.options.target_rule == "auto" else None
-        largest = self.options.share_ceiling or 1.0
-        return [
-            Limit(adversarial, ceilings["adversarial"] if ceilings else largest),
-            Limit(others, ceilings["regularization"] if ceilings else largest),
+        limits = [
+            Limit(own, self._largest_share(role, own, names))
+            for role in ("adversarial", "regularization")
+            if (own := tuple(name for name in names if self.roles[name] == role))
         ]
+        return [limit for limit in limits if limit.share < 1]
+
+    def _largest_share(self, role: Role, own: Sequence[str], names: Sequence[str]) -> float:
+        """Of the losses of a role together; 1 is no limit."""
+        if self._by_number:
+            if role != "adversarial":
+                return 1.0
+            targets = target_shares(dict.fromkeys(names, 1.0), self.roles, self.base_weights, self.options)
+            return ROOM * math.fsum(targets[name] for name in own)
+        if self.options.target_rule == "auto":
+            return typical_shares(self.options)[role]
+        return self.options.share_ceiling or 1.0
 
     def _total(self) -> float:
         """T of the module's docstring; 0 before the first calibration."""

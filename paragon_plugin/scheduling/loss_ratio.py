@@ -14,10 +14,10 @@ from .calibration import Parameters
 from .moving_average import MovingAverage
 from .options import DynamicLossScheduling
 from .readings import LossInfo, Reading
-from .signals import Calibration, Limit, outside_dead_band
+from .signals import Signal, outside_dead_band
 
 
-class LossRatio:
+class LossRatio(Signal):
     """See the module's docstring; `target_ratio_range` gives (low, high)."""
 
     def __init__(self, losses: Sequence[LossInfo], options: DynamicLossScheduling):
@@ -34,9 +34,6 @@ class LossRatio:
         self.averages[name].update(value, parameters.momentum)
         return True
 
-    def calibrate(self, _names: Sequence[str], _parameters: Parameters) -> dict[str, Calibration]:
-        return {}
-
     def desired(self, name: str, multiplier: float, parameters: Parameters) -> float:
         baseline = self.baseline_sums[name] / self.baseline_counts[name]
         value = self.averages[name].mean
@@ -46,15 +43,6 @@ class LossRatio:
         wanted = 1.0 if self.low <= ratio <= self.high else 1 / ratio
         wanted = min(max(wanted, parameters.min_weight), parameters.max_weight)
         return wanted if outside_dead_band(multiplier, wanted, parameters.adaptation_threshold) else multiplier
-
-    def target(self, _name: str) -> float | None:
-        return None
-
-    def holds(self, _name: str) -> bool:
-        return True
-
-    def limits(self, _names: Sequence[str]) -> list[Limit]:
-        return []
 
     def state_dict(self) -> dict[str, Any]:
         return {

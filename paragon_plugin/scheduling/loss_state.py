@@ -7,11 +7,10 @@ from dataclasses import dataclass
 class LossState:
     """Window, calibration and multiplier of one loss; plain numbers, saved as they are."""
 
-    first_active: int | None = None
     observed: int = 0
     """Iterations of the baseline window so far."""
-    told: int = 0
-    """Those of them whose readings said something."""
+    informative: int = 0
+    """Those of them whose readings say something: a vanished gradient does not."""
     calibrated_at: int | None = None
     ease_iterations: int = 1
     calibration: float = 1.0

@@ -15,13 +15,13 @@ from typing import Any
 from .calibration import Parameters
 from .options import DynamicLossScheduling
 from .readings import LossInfo, Reading
-from .signals import Calibration, Limit
+from .signals import Signal
 
 TIME_CONSTANT = 10.0
 ROOM = 0.1
 
 
-class LossVelocity:
+class LossVelocity(Signal):
     """See the module's docstring."""
 
     def __init__(self, losses: Sequence[LossInfo], _options: DynamicLossScheduling):
@@ -37,9 +37,6 @@ class LossVelocity:
         self.velocity[name] = parameters.momentum * self.velocity[name] + (1 - parameters.momentum) * change
         return True
 
-    def calibrate(self, _names: Sequence[str], _parameters: Parameters) -> dict[str, Calibration]:
-        return {}
-
     def desired(self, name: str, multiplier: float, parameters: Parameters) -> float:
         if self.smoothed[name] <= 0:
             return multiplier
@@ -48,15 +45,6 @@ class LossVelocity:
             return multiplier
         wanted = multiplier * (1 + parameters.adaptation_rate) ** (-math.copysign(ROOM, relative))
         return min(max(wanted, parameters.min_weight), parameters.max_weight)
-
-    def target(self, _name: str) -> float | None:
-        return None
-
-    def holds(self, _name: str) -> bool:
-        return True
-
-    def limits(self, _names: Sequence[str]) -> list[Limit]:
-        return []
 
     def state_dict(self) -> dict[str, Any]:
         return {"smoothed": dict(self.smoothed), "velocity": dict(self.velocity)}

@@ -5,7 +5,7 @@ import statistics
 from dataclasses import dataclass, field
 
 FARTHEST = math.log(1000)
-"""How far from the middle of the others, in log, a reading may count as lying."""
+"""How far from the middle of the others, in log, a value may count as lying."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ class LogAverage:
         if self.weight == 0 and self.window:
             self.weighted_sum, self.weight = self._window_log(), 1.0
         if self.weight > 0:
-            log = _near(log, self.weighted_sum / self.weight)
+            log = near(log, self.weighted_sum / self.weight)
         self.weighted_sum = momentum * self.weighted_sum + (1 - momentum) * log
         self.weight = momentum * self.weight + (1 - momentum)
 
@@ -70,8 +70,9 @@ class LogAverage:
 
     def _window_log(self) -> float:
         median = statistics.median(self.window)
-        return statistics.fmean(_near(log, median) for log in self.window)
+        return statistics.fmean(near(log, median) for log in self.window)
 
 
-def _near(log: float, mean: float) -> float:
+def near(log: float, mean: float) -> float:
+    """The log, or what is `FARTHEST` from the mean on its side where it lies farther."""
     return min(max(log, mean - FARTHEST), mean + FARTHEST)

@@ -23,19 +23,16 @@ from .options import DynamicLossScheduling
 from .readings import LossInfo, Reading
 from .roles import COMPARING
 from .share_limits import share_limits
-from .shares import check_explicit_shares
+from .shares import bounds_in_force, check_explicit_shares
 from .signals import Calibration, Signal
 
 __all__ = ["DynamicLossScheduler", "ForeignStateError", "LossInfo", "NonFiniteLossError", "Reading", "Step"]
 
-VERSION = 3
+VERSION = 4
 """Of `state_dict`."""
 
 MEANT = 3.0
 """A calibration by more than this, up or down, may undo what the user meant, and says how to keep it."""
-
-DECIDE_TARGETS = ("prefer", "share_tolerance", "typical_shares", "share_floor", "share_ceiling", "adversarial_share")
-"""Options that decide the targets of `auto` and `baseline`."""
 
 SIGNALS = {"gradient": GradientBalance, "loss_ratio": LossRatio, "loss_velocity": LossVelocity}
 
@@ -132,9 +129,9 @@ class DynamicLossScheduler:
         self.upper_bound = _approach(self.upper_bound or parameters.max_weight, parameters.max_weight, parameters)
         parameters = replace(parameters, max_weight=self.upper_bound)
 
-        telling = self._observe(iteration, readings, parameters)
+        informative = self._observe(readings, parameters)
         decisions += self._calibrate(iteration, readings, parameters)
-        self._move(iteration, readings, telling, parameters)
+        self._move(iteration, readings, informative, parameters)
         factors = {name: self.states[name].factor(iteration) for name in readings}
         decisions += self._limit(iteration, readings, factors, parameters)
         return Step(
@@ -159,37 +156,35 @@ class DynamicLossScheduler:
 
     # -- windows and calibration -----------------------------------------------------------------------------------
 
-    def _observe(self, iteration: int, readings: Mapping[str, Reading], parameters: Parameters) -> set[str]:
-        """Take in the readings; returns the losses whose readings said something.
+    def _observe(self, readings: Mapping[str, Reading], parameters: Parameters) -> set[str]:
+        """Take in the readings; returns the losses whose readings are informative.
 
         A vanished gradient counts for the length of the window but not for its mean: one of them must not part a loss
         from those it started with.
         """
-        telling: set[str] = set()
+        informative: set[str] = set()
         for name, reading in readings.items():
             if not self.signal.holds(name):
                 continue
             state = self.states[name]
-            if state.first_active is None:
-                state.first_active = iteration
             window = state.calibrated_at is None
             state.observed += window
             if self.signal.observe(name, reading, parameters, window):
-                telling.add(name)
-                state.told += window
-        return telling
+                informative.add(name)
+                state.informative += window
+        return informative
 
     def _calibrate(self, iteration: int, readings: Mapping[str, Reading], parameters: Parameters) -> list[Decision]:
         """Calibrate the losses whose baseline windows end here, together.
 
-        A window in which less than half of the readings said something goes on until that many have.
+        A window in which less than half of the readings are informative goes on until that many are.
         """
         length = parameters.baseline_iterations
         states = {name: self.states[name] for name in readings}
         ready = [
             name
             for name, state in states.items()
-            if state.calibrated_at is None and state.observed >= length and 2 * state.told >= length
+            if state.calibrated_at is None and state.observed >= length and 2 * state.informative >= length
         ]
         if not ready:
             return []
@@ -222,7 +217,9 @@ class DynamicLossScheduler:
 
     # -- multipliers -----------------------------------------------------------------------------------------------
 
-    def _move(self, iteration: int, readings: Mapping[str, Reading], telling: set[str], parameters: Parameters) -> None:
+    def _move(
+        self, iteration: int, readings: Mapping[str, Reading], informative: set[str], parameters: Parameters
+    ) -> None:
         """Let every calibrated multiplier follow its desired value, within its rate and bounds.
 
         A multiplier rests while its loss's calibration is easing in, for what it would follow is not there yet, and
@@ -230,7 +227,7 @@ class DynamicLossScheduler:
         """
         for name in readings:
             state = self.states[name]
-            if name in telling and state.calibrated_at is not None and not state.easing(iteration):
+            if name in informative and state.calibrated_at is not None and not state.easing(iteration):
                 desired = self.signal.desired(name, state.multiplier, parameters)
                 state.multiplier = _approach(state.multiplier, desired, parameters)
             state.multiplier = min(max(state.multiplier, parameters.min_weight), parameters.max_weight)
@@ -281,13 +278,12 @@ class DynamicLossScheduler:
     def _scheduled(self) -> dict[str, Any]:
         """What a calibration is for: changed, it means nothing any more."""
         target = self.options.target_rule
-        bounds = DECIDE_TARGETS if target in ("auto", "baseline") and self.options.signal == "gradient" else ()
         return {
             "signal": self.options.signal,
             "target": dict(target) if isinstance(target, dict) else target,
             "recipe": {name: loss.base_weight for name, loss in self.losses.items()},
             "roles": {name: loss.role for name, loss in self.losses.items()},
-            **{name: getattr(self.options, name) for name in bounds},
+            **(bounds_in_force(self.options) if self.options.signal == "gradient" else {}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

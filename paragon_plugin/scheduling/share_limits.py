@@ -21,12 +21,12 @@ def share_limits(
         contributions: u_i m_i n_i by loss, ramp included.
         names: The losses under this limit.
         others: Sum of the contributions of the losses that compare with the target.
-        share: Largest share of these losses together, in (0, 1].
+        share: Largest share of these losses together, in (0, 1).
 
     Returns:
         The factor of each loss that is held; nothing where all fit, or where nothing else trains.
     """
-    if others <= 0 or share >= 1:
+    if others <= 0:
         return {}
     rest = share / (1 - share) * others
     asked = sorted((contributions[name], name) for name in names if contributions[name] > 0)

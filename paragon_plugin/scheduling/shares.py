@@ -6,7 +6,7 @@ A share is a loss's part of the summed gradient magnitudes on the network's outp
 import math
 import statistics
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..errors import OptionError, suggestion
 from .options import ROLES, DynamicLossScheduling, LossRole, Role
@@ -123,8 +123,7 @@ def target_shares(
         return normalised({name: rule[name] for name in measured})
     if rule == "weights":
         return normalised({name: abs(base_weights[name]) for name in measured})
-    floor = options.share_floor if options.share_floor is not None else AUTO_FLOOR if rule == "auto" else 0.0
-    floors = dict.fromkeys(measured, min(floor, 0.5 / len(measured)))  # many losses: floors must fit
+    floors = dict.fromkeys(measured, min(floor_in_force(options), 0.5 / len(measured)))  # many losses: floors must fit
     if rule == "baseline":
         return bounded(measured, floors, dict.fromkeys(measured, options.share_ceiling or 1.0))
     if len(measured) == 1:  # whatever its role
@@ -132,6 +131,24 @@ def target_shares(
     known = known_roles({name: roles[name] for name in measured})
     wanted = shares_by_role(measured, known, typical_shares(options), options.share_tolerance)
     return bounded(wanted, floors, dict.fromkeys(measured, 1.0))
+
+
+def floor_in_force(options: DynamicLossScheduling) -> float:
+    """The smallest share of a loss that compares with the target."""
+    default = AUTO_FLOOR if options.target_rule == "auto" else 0.0
+    return default if options.share_floor is None else options.share_floor
+
+
+def bounds_in_force(options: DynamicLossScheduling) -> dict[str, Any]:
+    """What decides the targets of a rule beside the measured shares, with its defaults: by option."""
+    rule = options.target_rule
+    if rule == "auto":
+        own = {"share_tolerance": options.share_tolerance, "typical_shares": typical_shares(options)}
+    elif rule == "baseline":
+        own = {"share_ceiling": options.share_ceiling or 1.0}
+    else:
+        return {}
+    return own | {"share_floor": floor_in_force(options)}
 
 
 def known_roles(roles: Mapping[str, LossRole]) -> dict[str, Role]:

@@ -37,7 +37,10 @@ class Limit:
 
 
 class Signal(Protocol):
-    """Turns readings into desired multipliers. Arguments go by position: not every signal has a use for each."""
+    """Turns readings into desired multipliers. Arguments go by position: not every signal has a use for each.
+
+    What has a body here is that of a signal without shares: nothing is calibrated, nothing limited.
+    """
 
     def observe(self, name: str, reading: Reading, parameters: Parameters, window: bool, /) -> bool:
         """Take in one finite reading; `window`: it belongs to the loss's baseline window.
@@ -46,25 +49,25 @@ class Signal(Protocol):
         """
         ...
 
-    def holds(self, name: str, /) -> bool:
+    def holds(self, _name: str, /) -> bool:
         """Whether the loss is calibrated and followed; else its weight is kept, under its limit if it has one."""
-        ...
+        return True
 
-    def calibrate(self, names: Sequence[str], parameters: Parameters, /) -> dict[str, Calibration]:
+    def calibrate(self, _names: Sequence[str], _parameters: Parameters, /) -> dict[str, Calibration]:
         """End the baseline windows of these losses; losses not in the answer keep factor 1."""
-        ...
+        return {}
 
     def desired(self, name: str, multiplier: float, parameters: Parameters, /) -> float:
         """The multiplier that a calibrated loss should have; `multiplier` itself where it should stay."""
         ...
 
-    def target(self, name: str, /) -> float | None:
+    def target(self, _name: str, /) -> float | None:
         """The share that the loss is held at, where the signal has such a thing."""
-        ...
+        return None
 
-    def limits(self, names: Sequence[str], /) -> list[Limit]:
-        """The limits on the shares of losses, for a step at which these are active."""
-        ...
+    def limits(self, _names: Sequence[str], /) -> list[Limit]:
+        """The limits on the shares of losses that can act, for a step at which these are active."""
+        return []
 
     def state_dict(self) -> dict[str, Any]: ...
 

@@ -30,6 +30,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from .calibration import NO_CORRECTION, Factors
+from .moving_average import near
 
 Issue = Literal["exponential_loss_growth", "high_loss_variance"]
 
@@ -54,8 +55,6 @@ EVIDENCE = 7.2
 (`benchmarks/stability_monitor.py`)."""
 LEVEL_VALUES, USUAL_VALUES = 500, 2000
 """Over how many values the levels and what is usual are averaged."""
-FARTHEST = math.log(1000)
-"""A value farther than this from its level, in log, counts as so far."""
 
 CORRECTIONS: dict[Issue, Factors] = {
     "exponential_loss_growth": Factors(1.05, 0.8, 0.7),
@@ -205,14 +204,14 @@ class StabilityMonitor:
         known = [name for name in logs if self.levels.get(name, [0.0, 0.0])[1] >= EDGE]
         issue = None
         if known:
-            value = statistics.fmean(_near(logs[name] - self.levels[name][0]) for name in known)
+            value = statistics.fmean(near(logs[name], self.levels[name][0]) - self.levels[name][0] for name in known)
             fewest = min(self.levels[name][1] for name in known)
             issue = self._judge(iteration, value, min(fewest, self.usual.weight))
             self.usual.update(value)
         for name, log in logs.items():
             level = self.levels.setdefault(name, [log, 0.0])
             level[1] += 1
-            level[0] += _near(log - level[0]) / min(level[1], LEVEL_VALUES)
+            level[0] += (near(log, level[0]) - level[0]) / min(level[1], LEVEL_VALUES)
         if issue:
             self._start_over(issue)
         return issue or self._recover(iteration)
@@ -266,10 +265,6 @@ class StabilityMonitor:
         self.cool_down = state["cool_down"]
         self.quiet = state["quiet"]
         self.correction = Factors(**state["correction"])
-
-
-def _near(distance: float) -> float:
-    return min(max(distance, -FARTHEST), FARTHEST)
 
 
 def _variance(usual: Usual) -> float:

@@ -27,8 +27,7 @@ from .output_gradients import OutputGradients
 from .readings import LossInfo, Reading
 from .run_record import RunRecord
 from .scheduler import DynamicLossScheduler, ForeignStateError, Step, shares_of
-from .weights_block import weights_block
-from .wish import outcome_text, rule_text, wish_text
+from .wish import outcome_text, target_text
 
 _logger = logging.getLogger(__name__)
 
@@ -113,14 +112,12 @@ class StepBalance:
         self._told_parameters = False
         self._fresh = True
         """Whether it does not go on from a saved state."""
-        rule = rule_text(options)
         alone = " One loss alone: there is nothing to balance." if len(losses) == 1 else ""
         looks = " It only observes: factors stay at 1." if options.observe else ""
         told = ", ".join(f"{i.name} ({i.role}, weight {i.base_weight:g})" for i in losses)
         if told:
-            means = wish_text(options, self._roles())
-            rule += f" ({means})" if means else ""
-            logger.info(f"Loss scheduling: {told}; target {rule}; {size_reason}.{alone}{looks}")
+            target = target_text(options, self._roles())
+            logger.info(f"Loss scheduling: {told}; target {target}; {size_reason}.{alone}{looks}")
             for option, what in options.warnings():
                 logger.warning(f"Loss scheduling: {option} {what}.")
 
@@ -385,10 +382,6 @@ class StepBalance:
         silent = self.scheduler.losses[name].role == "adversarial" and share < largest * SILENT
         hint = " (it hardly acts: its weight is never raised, so a larger one is yours to write)" if silent else ""
         return f", at most {percent(largest)}{hint}"
-
-    def weights_block(self) -> str:
-        """`weights()` as lines to paste; see `weights_block`."""
-        return weights_block(self.weights())
 
     # -- state -----------------------------------------------------------------------------------------------------
 

@@ -9,10 +9,16 @@ from .shares import normalised
 from .signals import Limit
 
 
-def rule_text(options: DynamicLossScheduling) -> str:
-    """The rule in force, short: `auto, prefer balanced`, `baseline`, `loss_ratio`, or the shares."""
+def target_text(options: DynamicLossScheduling, roles: Iterable[LossRole]) -> str:
+    """What is held, after the word "target", and what that means for losses of these roles."""
     if options.signal != "gradient":
-        return options.signal
+        return f"none: follows {options.signal}"
+    means = wish_text(options, roles)
+    return _rule_text(options) + (f" ({means})" if means else "")
+
+
+def _rule_text(options: DynamicLossScheduling) -> str:
+    """The rule in force, short: `auto, prefer balanced`, `baseline`, or the shares."""
     rule = options.target_rule
     if isinstance(rule, dict):
         return ", ".join(f"{name} {percent(share)}" for name, share in normalised(rule).items())
@@ -37,12 +43,8 @@ def wish_text(options: DynamicLossScheduling, roles: Iterable[LossRole]) -> str:
 
 
 def limit_texts(limits: Iterable[Limit]) -> list[str]:
-    """A line for each limit that can act: `gan_loss: at most 5 % of the update, never raised.`"""
-    return [
-        f"{', '.join(limit.losses)}: at most {percent(limit.share)} of the update, never raised."
-        for limit in limits
-        if limit.losses and limit.share < 1
-    ]
+    """A line for each limit: `gan_loss: at most 5 % of the update, never raised.`"""
+    return [f"{', '.join(one.losses)}: at most {percent(one.share)} of the update, never raised." for one in limits]
 
 
 def outcome_text(options: DynamicLossScheduling, roles: Iterable[LossRole], factors: Mapping[str, float]) -> str:

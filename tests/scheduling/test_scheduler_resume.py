@@ -135,7 +135,7 @@ def test_a_state_is_a_snapshot(signal):
         ({"target": "weights"}, "its target was weights, now it is baseline"),
         ({"target": {"l1": 1, "vgg": 1, "style": 1, "gan": 1}}, "its target was {'l1': 1.0"),
         ({"roles": {**ROLES, "gan": "perceptual"}}, "its roles was"),
-        ({"share_floor": 0.1}, "its share_floor was 0.1, now it is None"),
+        ({"share_floor": 0.1}, "its share_floor was 0.1, now it is 0.0"),
     ],
 )
 def test_a_state_of_a_differently_configured_scheduler_is_refused_and_changes_nothing(change, what):
@@ -146,6 +146,24 @@ def test_a_state_of_a_differently_configured_scheduler_is_refused_and_changes_no
     with pytest.raises(ForeignStateError, match=re.escape(what)):
         scheduler.load_state_dict(other.state_dict())
     assert scheduler.state_dict() == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"prefer": "balanced"}),
+        ({}, {"share_floor": 0.02}),
+        ({"adversarial_share": 0.03}, {"typical_shares": {"adversarial": 0.03}}),
+        ({"target": "baseline"}, {"target": "baseline", "share_ceiling": 1}),
+    ],
+)
+def test_the_same_in_other_words_goes_on(before, after):
+    """A default that is written out, or an option by its new name, changes nothing in force."""
+    auto = {"auto_calibrate": True}
+    state = new_scheduler(ROLES, **auto, **before).state_dict()
+    new_scheduler(ROLES, **auto, **after).load_state_dict(state)
+    with pytest.raises(ForeignStateError, match=r"its (typical_shares|share_floor|target) was"):
+        new_scheduler(ROLES, **auto, prefer="fidelity").load_state_dict(state)
 
 
 def test_a_state_of_another_version_is_refused():

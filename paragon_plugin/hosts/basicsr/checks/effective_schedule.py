@@ -7,7 +7,7 @@ from torch import nn
 from ....errors import OptionError, errors_under
 from ....scheduling.network_size import detect_size
 from ....scheduling.scheduler import DynamicLossScheduler, LossInfo
-from ....scheduling.wish import limit_texts, rule_text, wish_text
+from ....scheduling.wish import limit_texts, target_text
 from ..options.file import Options
 from ..options.problems import Problems
 from ..options.scheduling_block import BLOCK, scheduling_of
@@ -51,14 +51,12 @@ def effective_schedule(
     window = scheduler.parameters(1).baseline_iterations
     if window >= total and block.baseline_iterations is None:
         problems.warn(BLOCK, f"its baseline takes {window} iterations, total_iter is {total}: it never acts")
-    rule = rule_text(block) if block.signal == "gradient" else f"none: follows {block.signal}"
-    means = wish_text(block, [info.role for info in infos])
+    target = target_text(block, [info.role for info in infos])
     balanced = [info.name for info in infos if scheduler.signal.holds(info.name)]
     each = "Each loss is" if len(balanced) == len(infos) else f"{', '.join(balanced) or 'No loss'}:"
     return [
         *lines,
-        f"Loss scheduling: on; target {rule}{f' ({means})' if means else ''}; {reason}. "
-        "Parameters at the first iteration:",
+        f"Loss scheduling: on; target {target}; {reason}. Parameters at the first iteration:",
         *scheduler.describe_parameters().splitlines(),
         f"{each} observed for {window} iterations, then calibrated.",
         *limit_texts(scheduler.signal.limits([info.name for info in infos])),
