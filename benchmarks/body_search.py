@@ -1,10 +1,9 @@
 """Which body for the networks: dense convolutions on the Magic Kernel base, trained with one small budget.
 
-    python benchmarks/body_search.py --data DATA --json FILE --queue QUEUE
+    python benchmarks/body_search.py --data DATA --json FILE
 
-x2, the budget of `architectures.py`. Each line of QUEUE is `body rate,rate seed,seed iterations`. A body `CxGxN` has C
-features and G residual groups of N 3x3 convolutions; what follows a comma is an option of `Body`. Runs found in the
-JSON are not repeated.
+x2, the budget of `architectures.py`. A body `CxGxN` has C features and G residual groups of N 3x3 convolutions; what
+follows a comma is an option of `Body`. Runs found in the JSON are not repeated.
 """
 
 from __future__ import annotations
@@ -25,6 +24,28 @@ import paragon_plugin
 from paragon_plugin.ops.magic_kernel import MagicKernelSharp2021Upsample
 from paragon_plugin.resilience.atomic_file import atomic_file
 
+BODIES: tuple[tuple[str, float, int], ...] = (
+    *(("16x1x3", rate, 600) for rate in (4e-3, 8e-3)),
+    *(("16x1x3,skip=post", rate, 600) for rate in (8e-3, 1.6e-2)),
+    *(
+        (f"16x1x3,{options}", 8e-3, 600)
+        for options in (
+            *("act=relu", "act=silu", "form=branched", "act=silu,skip=post", "form=branched,skip=post"),
+            *("last=0,skip=post", "init=he,skip=post", "form=gate,act=silu,skip=post", "act=leaky2,skip=post"),
+            *("act=prelu,skip=post", "gain=0.3,skip=post"),
+        )
+    ),
+    *((f"24x{groups},skip=post", 4e-3, 600) for groups in ("2x3", "1x6", "3x2")),
+    *((f"24x{options}", 4e-3, 600) for options in ("1x6,init=he,skip=post", "2x3,skip=post,act=silu")),
+    *(("24x2x3,skip=post", 8e-3, 600), ("32x1x4,skip=post", 4e-3, 600)),
+    *(
+        (f"{shape},skip=post", 4e-3, iterations)
+        for shape in ("32x1x3", "16x3x3", "16x4x3")
+        for iterations in (600, 2400)
+    ),
+)
+"""Body, learning rate and iterations of each run."""
+
 
 class Branched(nn.Module):
     """A 3x3 convolution trained as 3x3 + 1x1 + identity (Ding et al., 2021)."""
@@ -43,11 +64,10 @@ class Branched(nn.Module):
 class Body(nn.Module):
     """A candidate. Options, as `name=value`:
 
-    act: leaky (slope 0.1), leaky2 (0.2), relu, prelu, silu, gelu, hswish or mish.
-    skip: `group`, activation before each convolution of a group; `post`, activation between two, as in the networks;
-        `none`; `concat`, the first features beside the last.
+    act: leaky (slope 0.1), leaky2 (0.2), relu, prelu or silu.
+    skip: `group`, activation before each convolution of a group; `post`, activation between two, as in the networks.
     form: plain; `branched`, 3x3 + 1x1 + identity, folded; `gate`, SPAN's product with a centred sigmoid.
-    init: torch or he. gain: first factor of the detail. gamma: 1, or `depth` for a learnt scale of each group.
+    init: torch or he. gain: first factor of the detail.
     last: 1 for an activation before the last convolution, else 0.
     """
 
@@ -55,23 +75,14 @@ class Body(nn.Module):
         super().__init__()
         shape, *options = spec.split(",")
         channels, groups, convs = (int(n) for n in shape.split("x"))
-        o = {
-            "act": "leaky",
-            "gain": "0.1",
-            "init": "torch",
-            "skip": "group",
-            "form": "plain",
-            "gamma": "1",
-            "last": "1",
-        }
+        o = {"act": "leaky", "gain": "0.1", "init": "torch", "skip": "group", "form": "plain", "last": "1"}
         o |= dict(option.split("=") for option in options)
         self.o = o
         self.base = MagicKernelSharp2021Upsample(SCALE, 1.2)
         self.conv_in = nn.Conv2d(3, channels, 3, padding=1)
         make = Branched if o["form"] == "branched" else (lambda c: nn.Conv2d(c, c, 3, padding=1))
         self.groups = nn.ModuleList(nn.ModuleList(make(channels) for _ in range(convs)) for _ in range(groups))
-        wide = 2 * channels if o["skip"] == "concat" else channels
-        self.conv_out = nn.Conv2d(wide, 3 * SCALE**2, 3, padding=1)
+        self.conv_out = nn.Conv2d(channels, 3 * SCALE**2, 3, padding=1)
         for p in self.conv_out.parameters():
             nn.init.zeros_(p)
         if o["init"] == "he":
@@ -79,8 +90,6 @@ class Body(nn.Module):
                 if name.endswith("weight"):
                     nn.init.kaiming_normal_(parameter, a=0.1)
         self.gain = nn.Parameter(torch.tensor(float(o["gain"])))
-        gamma = groups**-0.5 if o["gamma"] == "depth" else float(o["gamma"])
-        self.scales = nn.ParameterList(nn.Parameter(torch.full((channels, 1, 1), gamma)) for _ in range(groups))
         self.slopes = nn.ParameterList(
             nn.Parameter(torch.full((channels,), 0.1)) for _ in range(groups * convs + 1) if o["act"] == "prelu"
         )
@@ -95,39 +104,27 @@ class Body(nn.Module):
                 return F.leaky_relu(x, 0.2)
             case "silu":
                 return F.silu(x)
-            case "gelu":
-                return F.gelu(x)
-            case "hswish":
-                return F.hardswish(x)
-            case "mish":
-                return F.mish(x)
             case _:
                 return F.prelu(x, self.slopes[index])
 
     def forward(self, x: Tensor) -> Tensor:
         base = self.base(x)
         y = self.conv_in(x.contiguous(memory_format=torch.channels_last))
-        first, index, o = y, 0, self.o
-        for scale, group in zip(self.scales, self.groups.children(), strict=True):
+        index, o = 0, self.o
+        for group in self.groups.children():
             skip = y
             for number, conv in enumerate(group.children()):
-                # pre: activation before each convolution. post: after each one but the last of the group.
                 if o["skip"] != "post" or number:
                     y = self.act(y, index)
                 index += 1
                 y = conv(y)
-            if o["form"] == "gate":
-                y = (y + skip) * (torch.sigmoid(y) - 0.5)
-            elif o["skip"] != "none":
-                y = skip + (y if o["gamma"] == "1" else y * scale)
-        if o["skip"] == "concat":
-            y = torch.cat((first, y), 1)
+            y = (y + skip) * (torch.sigmoid(y) - 0.5) if o["form"] == "gate" else skip + y
         if o["last"] == "1":
             y = self.act(y, index)
         return base + self.gain * F.pixel_shuffle(self.conv_out(y), SCALE)
 
 
-def run(images: Images, spec: str, rate: float, seed: int, iterations: int) -> dict[str, Any]:
+def trained(images: Images, spec: str, rate: float, iterations: int, seed: int = 0) -> dict[str, Any]:
     torch.manual_seed(seed)
     net = Body(spec)
     start = time.process_time()
@@ -144,25 +141,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=data_folder, required=True)
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--queue", type=Path, required=True, help="read again after each run")
     args = parser.parse_args()
     paragon_plugin.install()
     torch.set_num_threads(1)
     runs: list[dict[str, Any]] = json.loads(args.json.read_text()) if args.json.exists() else []
+    done = {(run["body"], run["rate"], run["iterations"]) for run in runs}
     images = read_images(args.data, None)
-    while True:
-        done = {(r["body"], r["rate"], r["seed"], r["iterations"]) for r in runs}
-        todo: list[tuple[str, float, int, int]] = []
-        for line in args.queue.read_text().splitlines():
-            if not line.strip() or line.startswith("#"):
-                continue
-            spec, rates, seeds, iterations = line.split()
-            for seed in seeds.split(","):
-                todo += [(spec, float(rate), int(seed), int(iterations)) for rate in rates.split(",")]
-        todo = [key for key in todo if key not in done]
-        if not todo:
-            return
-        runs.append(run(images, *todo[0]))
+    for spec, rate, iterations in BODIES:
+        if (spec, rate, iterations) in done:
+            continue
+        runs.append(trained(images, spec, rate, iterations))
         print(runs[-1], flush=True)
         with atomic_file(args.json) as out:
             out.write((json.dumps(runs, indent=1) + "\n").encode())

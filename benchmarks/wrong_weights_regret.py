@@ -9,6 +9,7 @@ INTENTS = {"fidelity": 0.8, "balanced": 0.5, "perceptual": 0.2}
 """w of the utility of each intent; also the names of our wishes."""
 TESTS = ("kodak24", "set14")
 Run = dict[str, Any]
+Ranges = dict[str, dict[str, float]]
 
 
 class Grid:
@@ -28,21 +29,10 @@ class Grid:
         self.runs = [run for run in self.runs if run["seed"] in self.seeds]
         constant = [run for run in self.runs if run["method"] == "constant"]
         self.settings = list(dict.fromkeys(run["setting"] for run in constant))
-        self.ranges = {
-            test: {key: spread([self.mean(constant, s, test, key) for s in self.settings]) for key in KEYS}
-            for test in TESTS
-        }
-
-    def mean(self, runs: list[Run], setting: str, test: str, key: str) -> float:
-        return statistics.fmean(run[test][key] for run in runs if run["setting"] == setting)
+        self.ranges = ranges(constant)
 
     def utility(self, run: Run, weight: float) -> float:
-        """w PSNR - (1 - w) ST-LPIPS in units of their ranges over constant weights, mean of the test sets."""
-        return statistics.fmean(
-            weight * run[test]["psnr"] / self.ranges[test]["psnr"]
-            - (1 - weight) * run[test]["st_lpips"] / self.ranges[test]["st_lpips"]
-            for test in TESTS
-        )
+        return utility(run, weight, self.ranges)
 
     def of(self, method: str, seed: int | None = None) -> list[Run]:
         """The runs of a method; of one with rates those of the chosen one."""
@@ -78,6 +68,25 @@ class Grid:
 KEYS = ("psnr", "st_lpips")
 
 
+def ranges(runs: list[Run]) -> Ranges:
+    """By test set and measure, the range of the means over seeds of the weightings of these runs."""
+
+    def mean(setting: str, test: str, key: str) -> float:
+        return statistics.fmean(run[test][key] for run in runs if run["setting"] == setting)
+
+    settings = {run["setting"] for run in runs}
+    return {test: {key: spread([mean(one, test, key) for one in settings]) for key in KEYS} for test in TESTS}
+
+
+def utility(run: Run, weight: float, units: Ranges) -> float:
+    """w PSNR - (1 - w) ST-LPIPS in units of their ranges over constant weights, mean of the test sets."""
+    return statistics.fmean(
+        weight * run[test]["psnr"] / units[test]["psnr"]
+        - (1 - weight) * run[test]["st_lpips"] / units[test]["st_lpips"]
+        for test in TESTS
+    )
+
+
 def spread(values: list[float]) -> float:
     return max(values) - min(values) if len(values) > 1 else 1.0
 
@@ -87,9 +96,7 @@ def chosen_rate(runs: list[Run], recipe: str, method: str) -> float | None:
     rates = {run["rate"] for run in runs if (run["recipe"], run["method"]) == (recipe, method)} - {None}
     if not rates:
         return None
-    grid = Grid.__new__(Grid)
-    constant = [run for run in runs if (run["recipe"], run["method"]) == (recipe, "constant")]
-    grid.ranges = {test: {key: spread([run[test][key] for run in constant]) for key in KEYS} for test in TESTS}
+    units = ranges([run for run in runs if (run["recipe"], run["method"]) == (recipe, "constant")])
     shared = [
         {run["setting"] for run in runs if (run["method"], run["rate"], run["seed"]) == (method, rate, 0)}
         for rate in rates
@@ -98,7 +105,7 @@ def chosen_rate(runs: list[Run], recipe: str, method: str) -> float | None:
 
     def score(rate: float) -> float:
         own = [
-            grid.utility(run, INTENTS["balanced"])
+            utility(run, INTENTS["balanced"], units)
             for run in runs
             if (run["recipe"], run["method"], run["rate"], run["seed"]) == (recipe, method, rate, 0)
             and run["setting"] in settings

@@ -11,8 +11,8 @@ from .attention import WindowAttention
 SLOPE = 0.1
 """Slope of the leaky ReLUs for negative values.
 
-In place, a leaky ReLU takes a third of the time of GELU or SiLU on a CPU, at the same PSNR. Plain ReLU loses 0.2 dB in
-a short training (`benchmarks/body_search.py`).
+In place, a leaky ReLU takes a third of the time of GELU or SiLU on a CPU. In a short training SiLU is no better, and
+plain ReLU loses 0.2 dB (`benchmarks/body_search.py`).
 """
 
 
