@@ -179,7 +179,7 @@ class ReleasedParagonSR2(nn.Module):
         # The child modules are loaded after this call, so the base must already be the one of the checkpoint.
         brings_base = any(key.startswith(f"{prefix}base.") for key in state_dict)
         if brings_base and self._fixed_base is None and not isinstance(self.base, ReleasedBase):
-            self.base = self._base("released").to(self.detail_gain.device)
+            self.base = self._base("released").to(self.detail_gain).train(self.training)
         super()._load_from_state_dict(  # pyright: ignore[reportUnknownMemberType]
             state_dict, prefix, *args, **kwargs
         )

@@ -85,7 +85,7 @@ class CyclicWindowAttention(nn.Module):
         qkv = qkv.reshape(-1, self.window**2, 3, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind()
         out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-        out = out.reshape(batch, -1, channels).index_select(1, windows.target)
+        out = out.reshape(batch, windows.source.shape[0], channels).index_select(1, windows.target)
         return self.proj(out).reshape(batch, height, width, channels)
 
 

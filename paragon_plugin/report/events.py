@@ -11,6 +11,7 @@ MEANING = {
     "dataset": "The training images are scored by their detail. With more detail the scheduler moves more slowly.",
     "phase": "Early readings are rough. So the scheduler moves slowly in the first tenth of a run, faster later.",
     "guard_rail": "An adversarial loss would have made too large a part of the update. It is held at its limit.",
+    "raised": "An adversarial loss would have made too small a part of the update. It is raised, by 100 at most.",
     "corrected": "The losses look unstable. The scheduler moves more slowly from here on.",
     "recovered": "The losses have been stable for a while. The scheduler moves faster again.",
     "nonfinite": "A loss was NaN or infinite. The step was skipped and nothing was changed.",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["calibrated", "dataset", "guard_rail", "phase", "corrected", "recovered", "nonfinite"]
+Kind = Literal["calibrated", "dataset", "guard_rail", "raised", "phase", "corrected", "recovered", "nonfinite"]
 
 
 @dataclass(frozen=True)

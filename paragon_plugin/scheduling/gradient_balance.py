@@ -10,10 +10,11 @@ the total contribution of R is what the configured weights give, so the effectiv
 that joins later is measured against that total: however wrong its unit, the balance of the others is not touched.
 
 Under `auto` and `baseline` the losses that do not compare with the target (adversarial ones, regularizations) have no
-target. Their weights are kept, u_i = m_i = 1, and the shares t_i are those of the others among themselves. Under `auto`
-their share of each step has a limit (`share_limits`); under `baseline` it has one where `share_ceiling` is written.
-Where the user gives an adversarial loss a share by number, it has a target like any other, and its limit is `ROOM`
-times that: its gradient may grow a thousandfold while its discriminator learns.
+target. For them u_i = m_i = 1, and the shares t_i are those of the others among themselves. Under `auto` their share of
+each step has limits (`share_limits`): a largest one and, for adversarial losses, a smallest one, that over
+`share_tolerance`. Under `baseline` it has a largest one where `share_ceiling` is written. Where the user gives an
+adversarial loss a share by number, it has a target like any other, and its limit is `ROOM` times that: its gradient may
+grow a thousandfold while its discriminator learns.
 
 The idea of balancing gradients where the losses meet is that of EnCodec's loss balancer (Defossez et al. 2022,
 arXiv:2210.13438, appendix A); calibration, bounds, late losses and state are this project's.
@@ -28,7 +29,7 @@ from .calibration import Parameters
 from .moving_average import LogAverage
 from .options import DynamicLossScheduling, LossRole, Role
 from .readings import LossInfo, Reading
-from .roles import COMPARING, typical_shares
+from .roles import COMPARING, typical_limits
 from .shares import known_roles, normalised, target_shares
 from .signals import Calibration, Limit, Signal, outside_dead_band
 
@@ -106,23 +107,24 @@ class GradientBalance(Signal):
         return self.targets.get(name)
 
     def limits(self, names: Sequence[str]) -> list[Limit]:
-        limits = [
-            Limit(own, self._largest_share(role, own, names))
-            for role in ("adversarial", "regularization")
-            if (own := tuple(name for name in names if self.roles[name] == role))
-        ]
-        return [limit for limit in limits if limit.share < 1]
+        limits: list[Limit] = []
+        for role in ("adversarial", "regularization"):
+            own = tuple(name for name in names if self.roles[name] == role)
+            least, largest = self._bounds(role, own, names)
+            if own and largest < 1:
+                limits.append(Limit(own, largest, least))
+        return limits
 
-    def _largest_share(self, role: Role, own: Sequence[str], names: Sequence[str]) -> float:
-        """Of the losses of a role together; 1 is no limit."""
-        if self._by_number:
-            if role != "adversarial":
-                return 1.0
-            targets = target_shares(dict.fromkeys(names, 1.0), self.roles, self.base_weights, self.options)
-            return ROOM * math.fsum(targets[name] for name in own)
+    def _bounds(self, role: Role, own: Sequence[str], names: Sequence[str]) -> tuple[float, float]:
+        """Smallest and largest share of the losses of a role together; 0 and 1 are no limits."""
         if self.options.target_rule == "auto":
-            return typical_shares(self.options)[role]
-        return self.options.share_ceiling or 1.0
+            return typical_limits(self.options)[role]
+        if not self._by_number:
+            return 0.0, self.options.share_ceiling or 1.0
+        if role != "adversarial":
+            return 0.0, 1.0
+        targets = target_shares(dict.fromkeys(names, 1.0), self.roles, self.base_weights, self.options)
+        return 0.0, ROOM * math.fsum(targets[name] for name in own)
 
     def _total(self) -> float:
         """T of the module's docstring; 0 before the first calibration."""
@@ -141,8 +143,7 @@ class GradientBalance(Signal):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name, average in state["magnitudes"].items():
-            restored: dict[str, Any] = {**average, "window": list(average["window"])}
-            self.magnitudes[name] = LogAverage(**restored)
+            self.magnitudes[name] = LogAverage.restored(average)
         self.targets = dict(state["targets"])
         self.factors = dict(state["factors"])
         self.reference = list(state["reference"])

@@ -2,7 +2,9 @@
 
 import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 FARTHEST = math.log(1000)
 """How far from the middle of the others, in log, a value may count as lying."""
@@ -43,6 +45,11 @@ class LogAverage:
     """Logs of the window's readings."""
     weighted_sum: float = 0.0
     weight: float = 0.0
+
+    @classmethod
+    def restored(cls, saved: Mapping[str, Any]) -> "LogAverage":
+        """From what `asdict` gave; the list is a copy."""
+        return cls(list(saved["window"]), saved["weighted_sum"], saved["weight"])
 
     def update(self, value: float, momentum: float, *, window: bool) -> None:
         """Take in one positive finite value; `window` says whether it belongs to the window, which starts it anew."""

@@ -29,7 +29,7 @@ REPLACED: dict[str, str] = {
     "adversarial_share": "write 'typical_shares: {adversarial: ...}' instead; it is taken as that",
     "adversarial_share_unsettled": "it has no effect any more: 'typical_shares: {adversarial: ...}' holds from the "
     "first step on",
-    "adversarial_max_calibration": "it has no effect any more: an adversarial loss is never raised",
+    "adversarial_max_calibration": "it has no effect any more: an adversarial loss is raised by 100 at most",
 }
 """Options that go away, and what stands in their place."""
 
@@ -88,10 +88,11 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
 
     typical_shares: dict[Role, _Share] = {}
     """`target: auto` only: overrides of the typical shares by role. Of `adversarial` and `regularization` it is the
-    largest share, for they have no target."""
+    largest share, for they have no target. The smallest one of `adversarial` is that over `share_tolerance`."""
 
     share_floor: Annotated[float, Meta(ge=0, lt=0.5)] | None = None
-    """No loss that compares with the target gets a smaller share. Left out: 0.02 under `auto`, 0 under `baseline`."""
+    """No loss that compares with the target gets a smaller share; under `auto` no role does. Left out: 0.02 under
+    `auto`, 0 under `baseline`."""
 
     share_ceiling: Annotated[float, Meta(gt=0.5, le=1)] | None = None
     """`baseline` only: no loss gets a larger share. Left out: every loss keeps the share that it had."""
@@ -103,7 +104,7 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
     """Deprecated: the same as `typical_shares: {adversarial: ...}`."""
 
     adversarial_max_calibration: Annotated[float, Meta(ge=1, le=1e9)] | None = None
-    """Deprecated, without effect: an adversarial loss is never raised."""
+    """Deprecated, without effect: an adversarial loss is raised by 100 at most."""
 
     complexity_cutoffs: tuple[_Share, _Share] = (0.57, 0.78)
     """Mean complexity score of the training images below which a dataset is simple, above which it is complex."""

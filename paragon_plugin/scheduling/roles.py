@@ -42,6 +42,17 @@ def typical_shares(options: DynamicLossScheduling) -> dict[Role, float]:
     return shares | options.typical_shares
 
 
+def typical_limits(options: DynamicLossScheduling) -> dict[Role, tuple[float, float]]:
+    """Smallest and largest share of the losses that do not compare with the target, by role, under `auto`.
+
+    The largest is the typical share. The smallest one of adversarial losses is that over `share_tolerance`, as far from
+    typical as two losses with a target may be. A penalty has none: it may well have nothing to say.
+    """
+    shares = typical_shares(options)
+    least = shares["adversarial"] / options.share_tolerance
+    return {"adversarial": (least, shares["adversarial"]), "regularization": (0.0, shares["regularization"])}
+
+
 # Looked for anywhere in a name, in this order: the more specific word stands first ("GANFeatureMatchingLoss" is
 # adversarial, "MSSSIMLoss" structural, "MSEFeatureLoss" perceptual).
 _ANYWHERE: tuple[tuple[Role, str], ...] = (

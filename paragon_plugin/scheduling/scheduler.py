@@ -13,18 +13,19 @@ from typing import Any
 from ..errors import OptionError, suggestion
 from .auto_calibration import AutoCalibration
 from .calibration import Parameters
-from .decisions import Decision, number_text, percent
+from .decisions import Decision, Kind, number_text, percent
 from .gradient_balance import GradientBalance
 from .loss_ratio import LossRatio
 from .loss_state import LossState
 from .loss_velocity import LossVelocity
+from .moving_average import LogAverage
 from .nonfinite import NonFiniteLossError
 from .options import DynamicLossScheduling
 from .readings import LossInfo, Reading
 from .roles import COMPARING
-from .share_limits import share_limits
+from .share_limits import floor_factor, share_limits
 from .shares import bounds_in_force, check_explicit_shares
-from .signals import Calibration, Signal
+from .signals import Calibration, Limit, Signal
 
 __all__ = ["DynamicLossScheduler", "ForeignStateError", "LossInfo", "NonFiniteLossError", "Reading", "Step"]
 
@@ -90,6 +91,9 @@ class DynamicLossScheduler:
         self.states = {name: LossState() for name in self.losses}
         self.upper_bound: float | None = None
         self.limited_at: dict[str, int] = {}
+        """When a limit acted last, by kind of decision and loss."""
+        self.relative_sizes: dict[str, LogAverage] = {}
+        """Of losses with a smallest share: average of their size over that of the losses without a limit."""
         self.nonfinite_in_a_row = 0
         self.nonfinite_total = 0
 
@@ -145,7 +149,7 @@ class DynamicLossScheduler:
     def _skip(self, iteration: int, broken: list[str]) -> Step:
         self.nonfinite_in_a_row += 1
         self.nonfinite_total += 1
-        if self.nonfinite_in_a_row >= self.options.max_nonfinite_steps:
+        if self.nonfinite_in_a_row >= self.options.max_nonfinite_steps and not self.options.observe:
             raise NonFiniteLossError(broken, self.nonfinite_in_a_row)
         reason = (
             f"{', '.join(broken)} gave NaN or infinity; step skipped "
@@ -159,8 +163,8 @@ class DynamicLossScheduler:
     def _observe(self, readings: Mapping[str, Reading], parameters: Parameters) -> set[str]:
         """Take in the readings; returns the losses whose readings are informative.
 
-        A vanished gradient counts for the length of the window but not for its mean: one of them must not part a loss
-        from those it started with.
+        A vanished gradient, or a step without the loss, counts for the length of the window but not for its mean: one
+        of them must not part a loss from those it started with.
         """
         informative: set[str] = set()
         for name, reading in readings.items():
@@ -168,19 +172,25 @@ class DynamicLossScheduler:
                 continue
             state = self.states[name]
             window = state.calibrated_at is None
-            state.observed += window
             if self.signal.observe(name, reading, parameters, window):
                 informative.add(name)
                 state.informative += window
+        for name, state in self.states.items():
+            begun = state.observed > 0 or (name in readings and self.signal.holds(name))
+            state.observed += begun and state.calibrated_at is None
         return informative
 
     def _calibrate(self, iteration: int, readings: Mapping[str, Reading], parameters: Parameters) -> list[Decision]:
         """Calibrate the losses whose baseline windows end here, together.
 
-        A window in which less than half of the readings are informative goes on until that many are.
+        A window in which less than half of the readings are informative goes on until that many are. Where the window
+        of another loss is more than half over, they wait for it: losses that start at about the same time are one
+        recipe.
         """
         length = parameters.baseline_iterations
-        states = {name: self.states[name] for name in readings}
+        states = {name: self.states[name] for name in readings if self.signal.holds(name)}
+        if any(state.calibrated_at is None and length <= 2 * state.observed < 2 * length for state in states.values()):
+            return []
         ready = [
             name
             for name, state in states.items()
@@ -235,29 +245,63 @@ class DynamicLossScheduler:
     def _limit(
         self, iteration: int, readings: Mapping[str, Reading], factors: dict[str, float], parameters: Parameters
     ) -> list[Decision]:
-        """Hold the losses that have a limit under their share of this very step.
+        """Raise the losses that have a smallest share to it, and hold those that have a largest one under it.
 
-        Told when it begins; a noisy loss that touches the limit now and then is not told again each time, but only
-        after it has been free for as long as a baseline window.
+        Told when it begins; a noisy loss that touches a limit now and then is not told again each time, but only after
+        it has been free for as long as a baseline window.
         """
         contributions = {name: factors[name] * r.ramp * r.gradient_norm for name, r in readings.items()}
         limits = self.signal.limits(list(readings))
         limited = {name for limit in limits for name in limit.losses}
         others = math.fsum(size for name, size in contributions.items() if name not in limited)
         decisions: list[Decision] = []
+
+        def note(kind: Kind, losses: Sequence[str], factor: float, reason: str) -> None:
+            before = [self.limited_at.get(f"{kind} {name}", -math.inf) for name in losses]
+            self.limited_at |= {f"{kind} {name}": iteration for name in losses}
+            if iteration - max(before) > parameters.baseline_iterations:
+                words = f"{', '.join(losses)} would {reason} (x {factor:.3g})"
+                decisions.append(Decision(iteration, kind, words, tuple(losses), {"limit": 1.0}, {"limit": factor}))
+
         for limit in limits:
+            raised = self._raised(limit, readings, factors, others, parameters)
+            if raised > 1:
+                share = sum(contributions[name] for name in limit.losses)
+                share /= share + others
+                for name in limit.losses:
+                    factors[name] *= raised
+                    contributions[name] *= raised
+                reason = f"have {percent(share)} of the update; raised towards {percent(limit.least)}"
+                note("raised", limit.losses, raised, reason)
             held = share_limits(contributions, limit.losses, others, limit.share)
             for name, factor in held.items():
                 factors[name] *= factor
-            told = [self.limited_at.get(name) for name in held]
-            self.limited_at |= dict.fromkeys(held, iteration)
-            if not held or any(at is not None and iteration - at <= parameters.baseline_iterations for at in told):
-                continue
-            least = min(held.values())
-            reason = f"{', '.join(held)} would exceed {percent(limit.share)} of the update; held there (x {least:.3g})"
-            before, after = {"limit": 1.0}, {"limit": least}
-            decisions.append(Decision(iteration, "guard_rail", reason, tuple(held), before, after))
+            lowered = {name: raised * factor for name, factor in held.items() if raised * factor < 1}
+            if lowered:
+                reason = f"exceed {percent(limit.share)} of the update; held there"
+                note("guard_rail", list(lowered), min(lowered.values()), reason)
         return decisions
+
+    def _raised(
+        self,
+        limit: Limit,
+        readings: Mapping[str, Reading],
+        factors: Mapping[str, float],
+        others: float,
+        parameters: Parameters,
+    ) -> float:
+        """Factor that raises the losses of a limit to their smallest share, from their recent sizes beside the others.
+
+        A ramp is left out of the sizes: a loss that the user lets rise slowly is not raised because of it.
+        """
+        if limit.least <= 0 or others <= 0:
+            return 1.0
+        sizes = {name: factors[name] * readings[name].gradient_norm for name in limit.losses}
+        for name, size in sizes.items():
+            if size > 0:
+                average = self.relative_sizes.setdefault(name, LogAverage())
+                average.update(size / others, parameters.momentum, window=False)
+        return floor_factor((self.relative_sizes[name].mean for name, size in sizes.items() if size > 0), limit.least)
 
     # -- state and words -------------------------------------------------------------------------------------------
 
@@ -271,6 +315,7 @@ class DynamicLossScheduler:
             "auto": self.auto.state_dict(),
             "upper_bound": self.upper_bound,
             "limited_at": dict(self.limited_at),
+            "relative_sizes": {name: asdict(average) for name, average in self.relative_sizes.items()},
             "nonfinite_in_a_row": self.nonfinite_in_a_row,
             "nonfinite_total": self.nonfinite_total,
         }
@@ -308,6 +353,7 @@ class DynamicLossScheduler:
         self.auto.load_state_dict(state["auto"])
         self.upper_bound = state["upper_bound"]
         self.limited_at = dict(state["limited_at"])
+        self.relative_sizes = {name: LogAverage.restored(values) for name, values in state["relative_sizes"].items()}
         self.nonfinite_in_a_row = state["nonfinite_in_a_row"]
         self.nonfinite_total = state["nonfinite_total"]
 

@@ -1,11 +1,28 @@
-"""The limit on losses that do not compare the output with its target: how much of a step's update they may have.
+"""The limits on losses that do not compare the output with its target: their largest and smallest share of a step.
 
 The size of such a loss's gradient does not say what it should be. An adversarial gradient grows as its discriminator
-learns, and a penalty knows no target. So they are held under a share and never raised. The limit follows the step's own
-gradients: it needs no window, and nothing that was measured too early stays.
+learns, and a penalty knows no target. So they are held under a share at each step, and an adversarial loss above one on
+average. Neither needs a window, and nothing that was measured too early stays.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+RAISED_AT_MOST = 100.0
+"""A smaller gradient is that of a discriminator that has learnt nothing, or says it all already."""
+
+
+def floor_factor(ratios: Iterable[float], least: float) -> float:
+    """The factor, from 1 to `RAISED_AT_MOST`, that raises losses to their smallest share.
+
+    With r_i = u_i m_i n_i / O, a recent average, and O what the losses make that are not limited, it is
+    `least / (1 - least) / sum r_i`. One step's gradient may vanish by chance; the average says what is usual.
+
+    Args:
+        ratios: r_i of the losses that share this limit; above 0.
+        least: Their smallest share together, in [0, 1).
+    """
+    total = sum(ratios)
+    return min(max(least / (1 - least) / total, 1.0), RAISED_AT_MOST) if total > 0 else 1.0
 
 
 def share_limits(

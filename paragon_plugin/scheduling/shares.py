@@ -5,7 +5,7 @@ A share is a loss's part of the summed gradient magnitudes on the network's outp
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from ..errors import OptionError, suggestion
@@ -13,7 +13,7 @@ from .options import ROLES, DynamicLossScheduling, LossRole, Role
 from .roles import typical_shares
 
 AUTO_FLOOR = 0.02
-"""Smallest share under `auto`, unless `share_floor` says otherwise."""
+"""Smallest share of a role under `auto`, unless `share_floor` says otherwise."""
 
 
 Key = TypeVar("Key")
@@ -26,14 +26,14 @@ def normalised(shares: Mapping[Key, float]) -> dict[Key, float]:
     return {name: share / total for name, share in shares.items()}
 
 
-def bounded(shares: Mapping[str, float], floor: Mapping[str, float], ceiling: Mapping[str, float]) -> dict[str, float]:
+def bounded(shares: Mapping[Key, float], floor: Mapping[Key, float], ceiling: Mapping[Key, float]) -> dict[Key, float]:
     """Shares of sum 1 nearest in proportion to the given ones with `floor <= share <= ceiling`.
 
     Shares outside a bound are set to it and the others scaled to fill what is left, until none is outside. Where the
     bounds cannot be met together (one loss alone under a ceiling) they yield: the sum is always 1.
     """
     result = normalised(shares)
-    fixed: dict[str, float] = {}
+    fixed: dict[Key, float] = {}
     for _ in range(2 * len(result)):
         free = [name for name in result if name not in fixed]
         rest = 1 - sum(fixed.values())
@@ -77,7 +77,11 @@ def within_tolerance(measured: Mapping[Key, float], typical: Mapping[Key, float]
 
 
 def shares_by_role(
-    measured: Mapping[str, float], roles: Mapping[str, Role], typical: Mapping[Role, float], tolerance: float
+    measured: Mapping[str, float],
+    roles: Mapping[str, Role],
+    typical: Mapping[Role, float],
+    tolerance: float,
+    floor: float = 0.0,
 ) -> dict[str, float]:
     """The rule `auto`: `within_tolerance` between the roles, and within each of them, where equal parts are typical.
 
@@ -89,12 +93,13 @@ def shares_by_role(
         roles: Role by loss name, of those that compare with the target.
         typical: Typical share by role.
         tolerance: As in `within_tolerance`.
+        floor: Smallest share of a role.
     """
     of_role: dict[Role, dict[str, float]] = {}
     for name, share in measured.items():
         of_role.setdefault(roles[name], {})[name] = share
     sums: dict[Role, float] = {role: math.fsum(own.values()) for role, own in of_role.items()}
-    wanted = within_tolerance(sums, typical, tolerance)
+    wanted = bounded(within_tolerance(sums, typical, tolerance), _floors(sums, floor), dict.fromkeys(sums, 1.0))
     parts = {role: within_tolerance(own, dict.fromkeys(own, 1.0), tolerance) for role, own in of_role.items()}
     return {name: wanted[roles[name]] * parts[roles[name]][name] for name in measured}
 
@@ -123,18 +128,17 @@ def target_shares(
         return normalised({name: rule[name] for name in measured})
     if rule == "weights":
         return normalised({name: abs(base_weights[name]) for name in measured})
-    floors = dict.fromkeys(measured, min(floor_in_force(options), 0.5 / len(measured)))  # many losses: floors must fit
+    floor = floor_in_force(options)
     if rule == "baseline":
-        return bounded(measured, floors, dict.fromkeys(measured, options.share_ceiling or 1.0))
+        return bounded(measured, _floors(measured, floor), dict.fromkeys(measured, options.share_ceiling or 1.0))
     if len(measured) == 1:  # whatever its role
         return dict.fromkeys(measured, 1.0)
     known = known_roles({name: roles[name] for name in measured})
-    wanted = shares_by_role(measured, known, typical_shares(options), options.share_tolerance)
-    return bounded(wanted, floors, dict.fromkeys(measured, 1.0))
+    return shares_by_role(measured, known, typical_shares(options), options.share_tolerance, floor)
 
 
 def floor_in_force(options: DynamicLossScheduling) -> float:
-    """The smallest share of a loss that compares with the target."""
+    """The smallest share under `auto` of a role, under `baseline` of a loss that compares with the target."""
     default = AUTO_FLOOR if options.target_rule == "auto" else 0.0
     return default if options.share_floor is None else options.share_floor
 
@@ -149,6 +153,11 @@ def bounds_in_force(options: DynamicLossScheduling) -> dict[str, Any]:
     else:
         return {}
     return own | {"share_floor": floor_in_force(options)}
+
+
+def _floors(keys: Collection[Key], floor: float) -> dict[Key, float]:
+    """The same floor for each; where they do not fit, those that leave half to be shared out."""
+    return dict.fromkeys(keys, floor if floor * len(keys) < 1 else 0.5 / len(keys))
 
 
 def known_roles(roles: Mapping[str, LossRole]) -> dict[str, Role]:

@@ -30,10 +30,12 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Limit:
-    """The largest share that some losses may have together at a step."""
+    """The largest share that some losses may have together at a step, and the smallest one that they should have."""
 
     losses: tuple[str, ...]
     share: float
+    least: float = 0.0
+    """0 for losses that are never raised."""
 
 
 class Signal(Protocol):

@@ -27,12 +27,9 @@ from .output_gradients import OutputGradients
 from .readings import LossInfo, Reading
 from .run_record import RunRecord
 from .scheduler import DynamicLossScheduler, ForeignStateError, Step, shares_of
-from .wish import outcome_text, target_text
+from .wish import limit_text, outcome_text, target_text
 
 _logger = logging.getLogger(__name__)
-
-SILENT = 0.05
-"""An adversarial loss with less than this part of its largest share hardly acts."""
 
 
 @dataclass
@@ -359,7 +356,7 @@ class StepBalance:
         width = max(map(len, step.factors))
         for name in step.factors:
             target = self.scheduler.signal.target(name)
-            aim = f", target {percent(target)}" if target is not None else self._limit_text(name, step.shares[name])
+            aim = f", target {percent(target)}" if target is not None else self._limit_text(name)
             base = self.scheduler.losses[name].base_weight
             lines.append(
                 f"{name:<{width}}  {percent(self.first_shares[name]):>7} of the update at first, "
@@ -374,14 +371,9 @@ class StepBalance:
     def _roles(self) -> list[LossRole]:
         return [loss.role for loss in self.scheduler.losses.values()]
 
-    def _limit_text(self, name: str, share: float) -> str:
+    def _limit_text(self, name: str) -> str:
         limits = self.scheduler.signal.limits(list(self.scheduler.losses))
-        largest = next((limit.share for limit in limits if name in limit.losses), 1.0)
-        if largest == 1:
-            return ""
-        silent = self.scheduler.losses[name].role == "adversarial" and share < largest * SILENT
-        hint = " (it hardly acts: its weight is never raised, so a larger one is yours to write)" if silent else ""
-        return f", at most {percent(largest)}{hint}"
+        return next((f", {limit_text(limit)}" for limit in limits if name in limit.losses), "")
 
     # -- state -----------------------------------------------------------------------------------------------------
 

@@ -1,10 +1,10 @@
 """What was asked for and what became of it, in words."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from .decisions import percent
 from .options import DynamicLossScheduling, LossRole
-from .roles import COMPARING, typical_shares
+from .roles import COMPARING, typical_limits, typical_shares
 from .shares import normalised
 from .signals import Limit
 
@@ -26,8 +26,9 @@ def _rule_text(options: DynamicLossScheduling) -> str:
 
 
 def wish_text(options: DynamicLossScheduling, roles: Iterable[LossRole]) -> str:
-    """A wish in words: `typical is pixel 40 % and perceptual 60 %, adversarial at most 5 %`, for losses of these roles.
+    """A wish in words, for losses of these roles.
 
+    `typical is pixel 40 % and perceptual 60 %, adversarial 2.5 % to 5 %`, for instance.
     Empty where the rule is not `auto`, or one role or less has a share.
     """
     if options.signal != "gradient" or options.target_rule != "auto":
@@ -36,15 +37,29 @@ def wish_text(options: DynamicLossScheduling, roles: Iterable[LossRole]) -> str:
     typical = {role: share for role, share in typical_shares(options).items() if role in present}
     comparing = {str(role): share for role, share in typical.items() if role in COMPARING}
     parts = [f"{role} {percent(share)}" for role, share in normalised(comparing).items()]
-    limits = [f"{role} at most {percent(share)}" for role, share in typical.items() if role not in COMPARING]
+    limits = [f"{role} {_range_text(*own)}" for role, own in typical_limits(options).items() if role in present]
     if len(parts) + len(limits) < 2:
         return ""
-    return ", ".join([f"typical is {' and '.join(parts)}"] * bool(parts) + limits)
+    return ", ".join([f"typical is {in_words(parts)}"] * bool(parts) + limits)
+
+
+def in_words(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def limit_texts(limits: Iterable[Limit]) -> list[str]:
-    """A line for each limit: `gan_loss: at most 5 % of the update, never raised.`"""
-    return [f"{', '.join(one.losses)}: at most {percent(one.share)} of the update, never raised." for one in limits]
+    """A line for each limit: `gan_loss: 2.5 % to 5 % of the update.`"""
+    return [f"{', '.join(one.losses)}: {limit_text(one)} of the update." for one in limits]
+
+
+def limit_text(limit: Limit) -> str:
+    """`2.5 % to 5 %`, or `at most 2 %` for losses that are never raised."""
+    return _range_text(limit.least, limit.share)
+
+
+def _range_text(least: float, largest: float) -> str:
+    return f"{percent(least)} to {percent(largest)}" if least > 0 else f"at most {percent(largest)}"
 
 
 def outcome_text(options: DynamicLossScheduling, roles: Iterable[LossRole], factors: Mapping[str, float]) -> str:

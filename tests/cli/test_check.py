@@ -90,11 +90,11 @@ def test_the_wish_the_limits_and_what_an_earlier_run_found_are_told(
     assert problems(lines) == [
         f"{where}adversarial_share: is deprecated; write 'typical_shares: {{adversarial: ...}}' instead; "
         "it is taken as that",
-        f"{where}adversarial_max_calibration: is deprecated; it has no effect any more: an adversarial loss is never "
-        "raised",
+        f"{where}adversarial_max_calibration: is deprecated; it has no effect any more: an adversarial loss is raised "
+        "by 100 at most",
     ]
     share = 100 * TYPICAL_SHARES["balanced"]["regularization"]
-    assert f"weighted_tv_loss: at most {share:g} % of the update, never raised." in lines
+    assert f"weighted_tv_loss: at most {share:g} % of the update." in lines
     assert "l1_loss: observed for 50 iterations, then calibrated." in lines
     assert "manual_weights:" not in "".join(lines)
 

@@ -28,4 +28,4 @@ def test_decides_as_recorded(name: str) -> None:
 
 def test_the_recording_holds_what_it_is_for() -> None:
     kinds = {decision[1] for case in GOLDEN["traces"].values() for decision in case["decisions"]}
-    assert kinds == {"calibrated", "dataset", "guard_rail", "phase", "corrected", "recovered", "nonfinite"}
+    assert kinds == {"calibrated", "dataset", "guard_rail", "raised", "phase", "corrected", "recovered", "nonfinite"}

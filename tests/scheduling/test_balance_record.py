@@ -182,12 +182,11 @@ def test_the_weights_arrived_at_are_told(form: Form, caplog: pytest.LogCaptureFi
     )
 
 
-@pytest.mark.parametrize(("weight", "silent"), [(1e-5, True), (10.0, False)])
-def test_the_closing_lines_say_where_an_adversarial_loss_hardly_acts(weight: float, silent: bool) -> None:
-    run = Run("backward", LOSSES | {"color": weight}, roles={"color": "adversarial"}).run(1, 14)
+@pytest.mark.parametrize(("role", "limits"), [("adversarial", "2.5 % to 5 %"), ("regularization", "at most 2 %")])
+def test_the_closing_lines_say_the_limits(role: str, limits: str) -> None:
+    run = Run("backward", LOSSES | {"color": 10.0}, roles={"color": role}).run(1, 14)
     line = next(line for line in run.balance.summary() if line.startswith("color"))
-    assert "at most 5 %" in line
-    assert ("hardly acts" in line) == silent
+    assert f" now, {limits}; weight" in line
 
 
 def test_options_that_cannot_be_used_are_refused() -> None:

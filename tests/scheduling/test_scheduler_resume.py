@@ -35,6 +35,8 @@ def _trace() -> list[dict[str, Reading]]:
             step["vgg"] = Reading(math.nan, 1.0)
         if 300 <= iteration < 310:
             step["l1"] = Reading(1.0, 0.0)
+        if 240 <= iteration < 260:
+            step["gan"] = Reading(1.0, 1e-3)
         trace.append(step)
     return trace
 
@@ -79,7 +81,7 @@ def through_json(state: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_trace_has_everything_that_state_is_for():
     kinds = {d.kind for step in UNINTERRUPTED["gradient"] for d in step.decisions}
-    assert kinds == {"calibrated", "dataset", "guard_rail", "phase", "corrected", "recovered", "nonfinite"}
+    assert kinds == {"calibrated", "dataset", "guard_rail", "raised", "phase", "corrected", "recovered", "nonfinite"}
     for signal in SIGNALS:
         last = UNINTERRUPTED[signal][-1]
         assert any(multiplier != 1 for multiplier in last.multipliers.values())
@@ -101,7 +103,7 @@ def test_resumed_at_any_iteration_the_rest_is_identical(signal, cut, saved):
 
 
 @pytest.mark.parametrize("signal", SIGNALS)
-@pytest.mark.parametrize("cut", [0, 1, 10, 20, 30, 41, 42, 74, 90, 149, 160, 175, 215, 225, 305, 335, 336])
+@pytest.mark.parametrize("cut", [0, 1, 10, 20, 30, 41, 42, 74, 90, 149, 160, 175, 215, 225, 245, 305, 335, 336])
 def test_resumed_at_the_delicate_moments(signal, cut):
     """In the window, at its end, while easing in, around a phase, after a skip, in cool-downs, while frozen."""
     interrupted = fresh(signal)

@@ -159,16 +159,31 @@ def test_no_two_end_further_from_their_typical_proportion_than_is_tolerated(size
     assert within_tolerance(kept, usual, tolerance) == pytest.approx(kept)
 
 
-@pytest.mark.parametrize("losses", [49, 50, 51, 80])
-@pytest.mark.parametrize("options", [{"target": "auto", "share_tolerance": 1e9}, {"share_floor": 0.02}])
-def test_floors_that_cannot_be_met_together_yield(losses: int, options):
-    roles = {f"loss{i}": "perceptual" for i in range(losses)}
-    measured = {name: 1.0 if i else 1e6 for i, name in enumerate(roles)}
-    result = targets(measured, roles, **options)
+@pytest.mark.parametrize(("losses", "floor"), [(2, 0.4), (3, 0.3), (49, 0.02), (2, 0.499)])
+def test_floors_are_kept_where_they_fit(losses: int, floor: float):
+    measured = {f"loss{i}": 1.0 if i else 1e6 for i in range(losses)}
+    result = targets(measured, target="baseline", share_floor=floor)
+    assert min(result.values()) == pytest.approx(floor)
     assert sum(result.values()) == pytest.approx(1)
-    assert all(share > 0 for share in result.values())
-    assert result["loss0"] >= max(list(result.values())[1:]) - 1e-12
-    assert min(result.values()) == pytest.approx(0.5 / losses)  # half of the whole is never given away as floors
+
+
+@pytest.mark.parametrize(("losses", "floor"), [(50, 0.02), (51, 0.02), (80, 0.02), (3, 0.4)])
+def test_floors_that_cannot_be_met_together_leave_half_to_be_shared_out(losses: int, floor: float):
+    measured = {f"loss{i}": 1.0 if i else 1e6 for i in range(losses)}
+    result = targets(measured, target="baseline", share_floor=floor)
+    assert sum(result.values()) == pytest.approx(1)
+    assert min(result.values()) == pytest.approx(0.5 / losses)
+    assert result["loss0"] == pytest.approx(0.5 + 0.5 / losses)
+
+
+@pytest.mark.parametrize("wish", WISHES)
+@pytest.mark.parametrize("parts", [2, 4, 8, 60])
+def test_splitting_a_role_at_its_floor_changes_nothing_for_the_others(wish, parts: int):
+    whole = targets({"l1": 1, "vgg": 100}, auto_calibrate=True, prefer=wish)
+    names = [f"l1_{i}" for i in range(parts)]
+    roles = {**dict.fromkeys(names, "pixel"), "vgg": "perceptual"}
+    split = targets({**dict.fromkeys(names, 1 / parts), "vgg": 100}, roles, auto_calibrate=True, prefer=wish)
+    assert split["vgg"] == pytest.approx(whole["vgg"])
 
 
 def test_one_loss_alone_has_everything():
