@@ -16,7 +16,10 @@ For a loop that belongs to somebody else, `tap` and `tap_input` see each loss's 
     trainer.fit(data)
 """
 
+import contextlib
 import logging
+import math
+import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -108,6 +111,7 @@ class LossBalance:
             options = parse_dynamic_loss_scheduling(options)
         if os.environ.get(DISABLE) == "1":
             options = msgspec.structs.replace(options, enabled=False)
+        parts, total_iter = _count("parts", parts), _count("total_iter", total_iter)
         self.losses = {info.name: info for info in _infos(losses, roles or {}, options)}
         self.options = options
         self.network = network
@@ -457,8 +461,22 @@ def _infos(
         for name in names:
             if name not in losses:
                 raise OptionError(f"{what}.{name}", f"no such loss; there are {', '.join(losses)}")
-    weights = {**losses, **options.manual_weights}
-    return [LossInfo(name, roles.get(name, role_of(name)), float(weight)) for name, weight in weights.items()]
+    weights = {name: _weight(name, weight) for name, weight in {**losses, **options.manual_weights}.items()}
+    return [LossInfo(name, roles.get(name, role_of(name)), weight) for name, weight in weights.items()]
+
+
+def _weight(name: str, weight: Any) -> float:
+    with contextlib.suppress(TypeError, ValueError):
+        if math.isfinite(number := float(weight)):
+            return number
+    raise OptionError(f"losses.{name}", f"its weight must be a finite number, is {weight!r}")
+
+
+def _count(name: str, number: Any) -> int:
+    with contextlib.suppress(TypeError):
+        if (count := operator.index(number)) >= 1:
+            return count
+    raise OptionError(name, f"must be a whole number of at least 1, is {number!r}")
 
 
 def _refuse_non_scalar(name: str, loss: object) -> None:

@@ -129,7 +129,8 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
             if not self.auto_calibrate:
                 raise ValueError("prefer: needs 'auto_calibrate: true'")
             if self.signal != "gradient" or self.target_rule != "auto":
-                other = f"signal: {self.signal}" if self.signal != "gradient" else "another target"
+                target = "shares of your own" if isinstance(self.target_rule, dict) else f"target: {self.target_rule}"
+                other = f"signal: {self.signal}" if self.signal != "gradient" else target
                 raise ValueError(f"prefer: chooses the shares of 'target: auto', and means nothing beside '{other}'")
 
     @property

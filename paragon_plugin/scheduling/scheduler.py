@@ -6,7 +6,7 @@ small enough for a checkpoint.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -83,7 +83,7 @@ class DynamicLossScheduler:
         if isinstance(options.target, dict):
             for name in options.target:
                 if name not in self.losses:
-                    raise OptionError(f"target.{name}", f"no such loss{suggestion(name, self.losses)}")
+                    raise OptionError(f"target.{name}", f"no such loss that trains{suggestion(name, self.losses)}")
             check_explicit_shares(options.target, self.losses)
         self.options = options
         self.auto = AutoCalibration(options, total_iter=total_iter, size=size)
@@ -158,6 +158,11 @@ class DynamicLossScheduler:
         decision = Decision(iteration, "nonfinite", reason, tuple(broken))
         return Step({}, {}, {}, self.parameters(iteration), (decision,), skip=True)
 
+    def uncounted(self, names: Iterable[str]) -> str:
+        """` without gan_loss` where targets are shares of the update without some of these losses; else empty."""
+        apart = [name for name in names if not self.signal.holds(name)]
+        return f" without {', '.join(apart)}" if apart else ""
+
     # -- windows and calibration -----------------------------------------------------------------------------------
 
     def _observe(self, readings: Mapping[str, Reading], parameters: Parameters) -> set[str]:
@@ -188,7 +193,7 @@ class DynamicLossScheduler:
         recipe.
         """
         length = parameters.baseline_iterations
-        states = {name: self.states[name] for name in readings if self.signal.holds(name)}
+        states = {name: state for name, state in self.states.items() if self.signal.holds(name)}
         if any(state.calibrated_at is None and length <= 2 * state.observed < 2 * length for state in states.values()):
             return []
         ready = [
@@ -199,6 +204,7 @@ class DynamicLossScheduler:
         if not ready:
             return []
         results = self.signal.calibrate(ready, parameters)
+        without = self.uncounted(readings)
         for name in ready:
             state = self.states[name]
             state.calibrated_at = iteration
@@ -208,7 +214,7 @@ class DynamicLossScheduler:
             Decision(
                 iteration,
                 "calibrated",
-                f"{name} gave {percent(result.measured)} of the update; {self._became(name, result)}",
+                f"{name} gave {percent(result.measured)} of the update{without}; {self._became(name, result)}",
                 (name,),
                 {"share": result.measured, "calibration": 1.0},
                 {"share": result.target, "calibration": result.factor},

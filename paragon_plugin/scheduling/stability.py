@@ -42,6 +42,8 @@ GROWTH = 2.0
 VARIATION = 0.5
 UNUSUAL = 2.0
 """Standard deviations of high variance, over the usual one."""
+SPIKES = 2
+"""Of the last twenty values so many do not count for high variance."""
 COOL_DOWN = 20
 QUIET = 100
 START = 500
@@ -139,15 +141,17 @@ def exponential_loss_growth(recent: Sequence[float], usual: Usual, evidence: flo
 
 
 def high_loss_variance(recent: Sequence[float], usual: Usual) -> bool:
-    """Whether the last twenty r_t vary strongly: in themselves, and beside what is usual."""
+    """Whether the last twenty r_t vary strongly: in themselves, and beside what is usual.
+
+    The `SPIKES` farthest from their median are left out: a hard batch now and then is no instability.
+    """
     if len(recent) < NEEDED:
         return False
-    ratios = [math.exp(value) for value in recent[-NEEDED:]]
+    median = statistics.median(recent[-NEEDED:])
+    logs = sorted(recent[-NEEDED:], key=lambda value: abs(value - median))[:-SPIKES]
+    ratios = [math.exp(value) for value in logs]
     mean = statistics.fmean(ratios)
-    return (
-        statistics.pstdev(ratios, mean) > VARIATION * mean
-        and statistics.pstdev(recent[-NEEDED:]) > UNUSUAL * usual.deviation
-    )
+    return statistics.pstdev(ratios, mean) > VARIATION * mean and statistics.pstdev(logs) > UNUSUAL * usual.deviation
 
 
 def detect_instability(recent: Sequence[float], usual: Usual, evidence: float) -> Issue | None:

@@ -109,6 +109,7 @@ class StepBalance:
         self._told_parameters = False
         self._fresh = True
         """Whether it does not go on from a saved state."""
+        self._at_first = self.scheduler.state_dict()
         alone = " One loss alone: there is nothing to balance." if len(losses) == 1 else ""
         looks = " It only observes: factors stay at 1." if options.observe else ""
         told = ", ".join(f"{i.name} ({i.role}, weight {i.base_weight:g})" for i in losses)
@@ -354,9 +355,10 @@ class StepBalance:
         lines: list[str] = []
         weights = self.weights()
         width = max(map(len, step.factors))
+        without = self.scheduler.uncounted(step.factors)
         for name in step.factors:
             target = self.scheduler.signal.target(name)
-            aim = f", target {percent(target)}" if target is not None else self._limit_text(name)
+            aim = f", target {percent(target)}{without}" if target is not None else self._limit_text(name)
             base = self.scheduler.losses[name].base_weight
             lines.append(
                 f"{name:<{width}}  {percent(self.first_shares[name]):>7} of the update at first, "
@@ -386,8 +388,14 @@ class StepBalance:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], iteration: int) -> None:
-        """Continue from `state_dict()` as saved at an iteration; a state without it starts a fresh calibration."""
+        """Continue from `state_dict()` as saved at an iteration; a state without it starts a fresh calibration.
+
+        What was done since is forgotten: a loop may go back to a state in the middle of a run.
+        """
         self._resumed_from = iteration
+        self._fresh, self.last_step = True, None
+        self.first_shares, self.held = {}, {}
+        self.scheduler.load_state_dict(self._at_first)
         if not state:
             self.logger.warning(
                 "The training state holds no loss scheduler (it was saved without one); calibration starts afresh."

@@ -196,6 +196,12 @@ def test_options_that_cannot_be_used_are_refused() -> None:
         LossBalance(LOSSES, {**OPTIONS, "manual_weights": {"l2": 1.0}}, total_iter=9, network=network())
     with pytest.raises(OptionError, match="network"):
         LossBalance(LOSSES, total_iter=9)
+    for name, value in (("parts", 0), ("parts", 2.5), ("total_iter", 0), ("total_iter", -5), ("total_iter", "100")):
+        with pytest.raises(OptionError, match=rf"{name}: must be a whole number of at least 1"):
+            LossBalance(LOSSES, network=network(), **{"total_iter": 9, name: value})  # pyright: ignore[reportArgumentType]
+    for weight in (float("nan"), float("inf"), None, "much"):
+        with pytest.raises(OptionError, match=r"losses\.l1: its weight must be a finite number"):
+            LossBalance({**LOSSES, "l1": weight}, network=network(), total_iter=9)  # pyright: ignore[reportArgumentType]
     with pytest.raises(OptionError, match="unknown option"):
         LossBalance(LOSSES, {"enabled": True, "momentun": 0.9}, total_iter=9, size="nano")
     with pytest.raises(OptionError, match=r"roles\.l1: must be one of pixel, .*, is 'pixels'"):

@@ -278,3 +278,23 @@ def test_two_balances_on_one_optimizer_need_two_keys() -> None:
     assert state[STATE] == balances[0].state_dict()
     assert state["second"] == balances[1].state_dict()
     assert balances[0].weights() != balances[1].weights()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_running_balance_goes_back_to_a_state_before_a_late_loss(form: Form) -> None:
+    """And where the state is none of its own, it forgets what it had found."""
+    run = Run(form, LOSSES)
+    late = {"fft": 9}
+    state: dict[str, Any] = {}
+    for number in range(1, 17):
+        if number == 7:
+            state = copy.deepcopy(run.balance.state_dict())
+        run.step(number, names=[name for name in LOSSES if number >= late.get(name, 0)])
+    run.balance.load_state_dict(state)
+    assert set(run.balance.weights()) == set(LOSSES)
+    assert not any("fft" in name for name in run.balance.log() if name.startswith("loss_shares"))
+    run.step(7, names=["l1", "mse"])
+    assert not any("fft" in line for line in run.balance.summary())
+
+    run.balance.load_state_dict({})
+    assert run.balance.weights() == LOSSES

@@ -267,6 +267,13 @@ def test_one_that_observes_lets_a_value_pass_that_is_nan(form: Form, scaled: boo
     assert not same(weights(run.net), before)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_one_that_observes_never_ends_a_training(form: Form) -> None:
+    run = Run(form, LOSSES, options={"enabled": True, "observe": True, "max_nonfinite_steps": 2})
+    for number in range(1, 8):
+        run.step(number, spoil=nan_value)
+
+
 @pytest.mark.parametrize("scaled", [False, True])
 def test_others_that_are_not_finite_leave_the_step_out(scaled: bool) -> None:
     net = network()

@@ -356,6 +356,16 @@ def test_calibration_is_told_in_words_and_numbers():
     assert decisions["vgg"].after == pytest.approx({"share": 0.22, "calibration": 36.6667}, rel=1e-5)
 
 
+def test_shares_beside_a_loss_without_a_target_say_so():
+    roles: Roles = {"l1": "pixel", "vgg": "perceptual", "gan": "adversarial"}
+    steps = run(new_scheduler(roles, target="auto", **FAST), constant(l1=1, vgg=3, gan=4), 40)
+    reasons = [d.reason for step in steps for d in step.decisions if d.kind == "calibrated"]
+    assert [reason.partition(";")[0] for reason in reasons] == [
+        "l1 gave 25 % of the update without gan",
+        "vgg gave 75 % of the update without gan",
+    ]
+
+
 def test_shares_are_reported_as_contributions_of_this_very_step():
     scheduler = new_scheduler(PIXEL_AND_VGG)
     step = scheduler.step(1, readings({"l1": 3, "vgg": 1}))

@@ -120,6 +120,33 @@ def test_zero_readings_do_not_count_for_the_mean_of_the_window_and_do_not_part_t
         assert factors == pytest.approx({"l1": 50.5, "vgg": 0.505})
 
 
+@pytest.mark.parametrize("missing", [1, 5, 39, 40, 41])
+def test_a_step_without_a_loss_does_not_part_it_from_those_it_started_with(missing: int):
+    sizes = {"l1": 100.0, "vgg": 1.0}
+    roles: Roles = {"l1": "pixel", "vgg": "perceptual"}
+
+    def norms(iteration: int) -> dict[str, float]:
+        return {name: size for name, size in sizes.items() if (name, iteration) != ("l1", missing)}
+
+    steps = run(new_scheduler(roles, target="auto", **FAST), norms, 200)
+    assert sum(steps[-1].factors[name] * size for name, size in sizes.items()) == pytest.approx(101, rel=1e-6)
+
+
+@pytest.mark.parametrize(("start", "together"), [(2, True), (20, True), (22, False), (100, False)])
+def test_losses_that_start_within_half_a_window_are_calibrated_together(start: int, together: bool):
+    roles: Roles = {"l1": "pixel", "vgg": "perceptual"}
+
+    def norms(iteration: int) -> dict[str, float]:
+        return {"l1": 1.0} | ({"vgg": 1.0} if iteration >= start else {})
+
+    steps = run(new_scheduler(roles, auto_calibrate=True, prefer="perceptual", **FAST), norms, 300)
+    at = [(d.iteration, *d.losses) for step in steps for d in step.decisions if d.kind == "calibrated"]
+    last = start + FAST["baseline_iterations"] - 1
+    assert at == ([(last, "l1"), (last, "vgg")] if together else [(40, "l1"), (last, "vgg")])
+    # Together they keep the total that the weights made; a latecomer leaves the others what they make.
+    assert steps[-1].factors["l1"] + steps[-1].factors["vgg"] == pytest.approx(2 if together else 24.75, rel=1e-3)
+
+
 def test_a_window_of_mostly_zero_readings_goes_on_until_it_has_half_its_length_of_others():
     when, factors = _with_zeros(lambda i: i % 4 != 0)
     assert when == {"l1": 40, "vgg": 80}

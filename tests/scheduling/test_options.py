@@ -88,8 +88,8 @@ def test_a_wish_goes_with_auto(wish):
     ("beside", "why"),
     [
         ({}, "needs 'auto_calibrate: true'"),
-        ({"auto_calibrate": True, "target": "baseline"}, "means nothing beside 'another target'"),
-        ({"auto_calibrate": True, "target": {"a": 1}}, "means nothing beside 'another target'"),
+        ({"auto_calibrate": True, "target": "baseline"}, "means nothing beside 'target: baseline'"),
+        ({"auto_calibrate": True, "target": {"a": 1}}, "means nothing beside 'shares of your own'"),
         ({"auto_calibrate": True, "signal": "loss_ratio"}, "means nothing beside 'signal: loss_ratio'"),
     ],
 )

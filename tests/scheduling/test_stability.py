@@ -78,6 +78,8 @@ def test_the_corrections_of_the_two_incidents():
         ([0.6, -0.6] * 10, 0.29, 0.0, "high_loss_variance"),
         ([0.6, -0.6] * 10, 0.31, 0.0, None),  # less than twice what is usual
         ([0.5, -0.5] * 10, 0.1, 0.0, None),  # variation 0.462
+        ([0.0] * 17 + [3.0] * 2 + [0.0], 0.1, 0.0, None),  # two do not count
+        ([0.0] * 16 + [3.0] * 3 + [0.0], 0.1, 0.0, "high_loss_variance"),
         ([0.6, -0.6] * 9, 0.1, 0.0, None),  # too few
         ([9.0] * 80 + [0.0] * 20, 0.1, 0.0, None),  # only the last twenty count
     ],
@@ -162,12 +164,18 @@ def test_a_slow_rise_and_a_slow_fall_are_no_incident():
 # -- when it answers ---------------------------------------------------------------------------------------------------
 
 
-def test_a_spike_gives_one_correction():
+def test_hard_batches_now_and_then_are_no_incident():
     source = calm()
-    values = [next(source) * (100 if i == 20 else 1) for i in range(300)]
+    values = [next(source) * (100 if i in (20, 30, 60, 75) else 1) for i in range(300)]
+    assert observe(warm(), values) == {}
+
+
+def test_a_burst_of_spikes_gives_one_correction():
+    source = calm()
+    values = [next(source) * (100 if i in (20, 22, 24, 26) else 1) for i in range(300)]
     answers = observe(warm(), values)
     incident = min(answers)
-    assert 1020 <= incident <= 1025
+    assert 1024 <= incident <= 1032
     assert answers == {incident: "high_loss_variance", incident + 120: "recovered", incident + 220: "recovered"}
 
 
