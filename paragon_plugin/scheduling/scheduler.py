@@ -32,6 +32,9 @@ __all__ = ["DynamicLossScheduler", "ForeignStateError", "LossInfo", "NonFiniteLo
 VERSION = 4
 """Of `state_dict`."""
 
+TOLD = 1.1
+"""A limit that changes a loss by less than this factor acts in silence."""
+
 MEANT = 3.0
 """A calibration by more than this, up or down, may undo what the user meant, and says how to keep it."""
 
@@ -263,6 +266,8 @@ class DynamicLossScheduler:
         decisions: list[Decision] = []
 
         def note(kind: Kind, losses: Sequence[str], factor: float, reason: str) -> None:
+            if abs(math.log(factor)) <= math.log(TOLD):
+                return
             before = [self.limited_at.get(f"{kind} {name}", -math.inf) for name in losses]
             self.limited_at |= {f"{kind} {name}": iteration for name in losses}
             if iteration - max(before) > parameters.baseline_iterations:
@@ -270,15 +275,14 @@ class DynamicLossScheduler:
                 decisions.append(Decision(iteration, kind, words, tuple(losses), {"limit": 1.0}, {"limit": factor}))
 
         for limit in limits:
-            raised = self._raised(limit, readings, factors, others, parameters)
+            size = self._relative_size(limit, readings, factors, others, parameters)
+            raised = floor_factor(size, limit.least)
             if raised > 1:
-                share = sum(contributions[name] for name in limit.losses)
-                share /= share + others
                 for name in limit.losses:
                     factors[name] *= raised
                     contributions[name] *= raised
-                reason = f"have {percent(share)} of the update; raised towards {percent(limit.least)}"
-                note("raised", limit.losses, raised, reason)
+                usual, least = percent(size / (1 + size)), percent(limit.least)
+                note("raised", limit.losses, raised, f"have {usual} of the update on average; raised towards {least}")
             held = share_limits(contributions, limit.losses, others, limit.share)
             for name, factor in held.items():
                 factors[name] *= factor
@@ -288,7 +292,7 @@ class DynamicLossScheduler:
                 note("guard_rail", list(lowered), min(lowered.values()), reason)
         return decisions
 
-    def _raised(
+    def _relative_size(
         self,
         limit: Limit,
         readings: Mapping[str, Reading],
@@ -296,18 +300,18 @@ class DynamicLossScheduler:
         others: float,
         parameters: Parameters,
     ) -> float:
-        """Factor that raises the losses of a limit to their smallest share, from their recent sizes beside the others.
+        """Recent size of the losses that share a smallest share, over that of the others; 0 where nothing is known.
 
-        A ramp is left out of the sizes: a loss that the user lets rise slowly is not raised because of it.
+        A ramp is left out: a loss that the user lets rise slowly is not raised because of it.
         """
         if limit.least <= 0 or others <= 0:
-            return 1.0
+            return 0.0
         sizes = {name: factors[name] * readings[name].gradient_norm for name in limit.losses}
         for name, size in sizes.items():
             if size > 0:
                 average = self.relative_sizes.setdefault(name, LogAverage())
                 average.update(size / others, parameters.momentum, window=False)
-        return floor_factor((self.relative_sizes[name].mean for name, size in sizes.items() if size > 0), limit.least)
+        return math.fsum(self.relative_sizes[name].mean for name, size in sizes.items() if size > 0)
 
     # -- state and words -------------------------------------------------------------------------------------------
 

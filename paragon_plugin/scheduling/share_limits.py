@@ -5,24 +5,23 @@ learns, and a penalty knows no target. So they are held under a share at each st
 average. Neither needs a window, and nothing that was measured too early stays.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 RAISED_AT_MOST = 100.0
 """A smaller gradient is that of a discriminator that has learnt nothing, or says it all already."""
 
 
-def floor_factor(ratios: Iterable[float], least: float) -> float:
+def floor_factor(size: float, least: float) -> float:
     """The factor, from 1 to `RAISED_AT_MOST`, that raises losses to their smallest share.
 
-    With r_i = u_i m_i n_i / O, a recent average, and O what the losses make that are not limited, it is
-    `least / (1 - least) / sum r_i`. One step's gradient may vanish by chance; the average says what is usual.
+    With r the recent average of their size over O, what the losses make that are not limited, it is
+    `least / (1 - least) / r`. One step's gradient may vanish by chance; the average says what is usual.
 
     Args:
-        ratios: r_i of the losses that share this limit; above 0.
+        size: r, the sum over the losses; 0 where nothing is known.
         least: Their smallest share together, in [0, 1).
     """
-    total = sum(ratios)
-    return min(max(least / (1 - least) / total, 1.0), RAISED_AT_MOST) if total > 0 else 1.0
+    return min(max(least / (1 - least) / size, 1.0), RAISED_AT_MOST) if size > 0 else 1.0
 
 
 def share_limits(

@@ -233,8 +233,16 @@ def test_the_floor_is_told_once_when_it_begins():
     steps = run(new_scheduler(ROLES, target="auto", **FAST), constant(l1=1, vgg=2, gan=FLOOR / (1 - FLOOR) * 0.3), 80)
     (decision,) = [d for step in steps for d in step.decisions if d.kind == "raised"]
     assert decision.iteration == 1
-    assert decision.reason == "gan would have 0.26 % of the update; raised towards 2.5 % (x 10)"
+    assert decision.reason == "gan would have 0.26 % of the update on average; raised towards 2.5 % (x 10)"
     assert decision.after["limit"] == pytest.approx(10)
+
+
+def test_a_limit_that_hardly_acts_is_not_told():
+    for share in (CEILING * 1.04, FLOOR / 1.04):
+        steps = run(new_scheduler(ROLES, target="auto", **FAST), constant(l1=2, vgg=3, gan=5 * share / (1 - share)), 50)
+        assert steps[-1].factors["gan"] == pytest.approx(1, abs=0.06)
+        assert steps[-1].factors["gan"] != 1
+        assert not [d for step in steps for d in step.decisions if d.losses == ("gan",)]
 
 
 def test_a_noisy_loss_at_the_limit_is_told_again_only_after_a_window_of_freedom():
