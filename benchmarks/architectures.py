@@ -7,8 +7,8 @@
 x2. Every network is trained from scratch on BSDS500 with the same patches, optimizer, schedule and iterations, and
 scored on Set5 and Set14 (Y, border of 2 left out). There are two budgets. Each network is trained at the short one with
 several learning rates: 0.002 and 0.004, then half and double as long as that does better on crops of Kodak's
-photographs, which are used for nothing else. The best is used for all other runs; where the long budget then ends below
-the short one or does not train, the next smaller rate is. 600 or 2,400 iterations are not the 500,000 of a paper: these
+photographs. The best is used for all other runs; where the long budget then ends below the short one on them, or does
+not train, the next smaller rate is. 600 or 2,400 iterations are not the 500,000 of a paper: these
 figures compare networks under one small budget.
 
 A network that ends less than `MARGIN` above bicubic did not train under this budget. It is shown as that, and neither
