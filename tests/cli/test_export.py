@@ -45,7 +45,7 @@ PLAIN = {"Conv", "LeakyRelu", "Add", "Pad", "DepthToSpace", "Cast"}
     ("variant", "scale", "options", "most"),
     [
         ("nano", 2, {}, 14),
-        ("tiny", 4, {}, 14),
+        ("tiny", 4, {}, 26),
         ("micro", 1, {}, 16),
         ("nano", 3, {"use_learnable_magic_kernel": True}, 14),
     ],

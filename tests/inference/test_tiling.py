@@ -94,7 +94,7 @@ def modulated(lively: Build) -> nn.Module:
     """tiny with attention and, as in tier pro, with squeeze and excite that answers strongly to the means."""
     net = lively("tiny", use_attention=True)
     torch.manual_seed(1)
-    modulation = ChannelAttention(32)
+    modulation = ChannelAttention(16)
     modulation.fc[0].weight.data.mul_(100)  # pyright: ignore
     modulation.fc[2].weight.data.mul_(8)  # pyright: ignore
     net.body.append(modulation)  # pyright: ignore
