@@ -43,6 +43,7 @@ BODIES: tuple[tuple[str, float, int], ...] = (
         for shape in ("32x1x3", "16x3x3", "16x4x3")
         for iterations in (600, 2400)
     ),
+    *((f"{shape},skip=post", 4e-3, 2400) for shape in ("32x4x3", "16x8x3")),
 )
 """Body, learning rate and iterations of each run."""
 
