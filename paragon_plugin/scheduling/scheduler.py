@@ -266,7 +266,7 @@ class DynamicLossScheduler:
         decisions: list[Decision] = []
 
         def note(kind: Kind, losses: Sequence[str], factor: float, reason: str) -> None:
-            if abs(math.log(factor)) <= math.log(TOLD):
+            if 1 / TOLD <= factor <= TOLD:
                 return
             before = [self.limited_at.get(f"{kind} {name}", -math.inf) for name in losses]
             self.limited_at |= {f"{kind} {name}": iteration for name in losses}
