@@ -161,11 +161,10 @@ def test_a_state_of_a_differently_configured_scheduler_is_refused_and_changes_no
 )
 def test_the_same_in_other_words_goes_on(before, after):
     """A default that is written out, or an option by its new name, changes nothing in force."""
-    auto = {"auto_calibrate": True}
-    state = new_scheduler(ROLES, **auto, **before).state_dict()
-    new_scheduler(ROLES, **auto, **after).load_state_dict(state)
+    state = new_scheduler(ROLES, auto_calibrate=True, **before).state_dict()
+    new_scheduler(ROLES, auto_calibrate=True, **after).load_state_dict(state)
     with pytest.raises(ForeignStateError, match=r"its (typical_shares|share_floor|target) was"):
-        new_scheduler(ROLES, **auto, prefer="fidelity").load_state_dict(state)
+        new_scheduler(ROLES, auto_calibrate=True, prefer="fidelity").load_state_dict(state)
 
 
 def test_a_state_of_another_version_is_refused():
