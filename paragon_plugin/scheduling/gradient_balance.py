@@ -110,8 +110,10 @@ class GradientBalance(Signal):
         limits: list[Limit] = []
         for role in ("adversarial", "regularization"):
             own = tuple(name for name in names if self.roles[name] == role)
+            if not own:
+                continue
             least, largest = self._bounds(role, own, names)
-            if own and largest < 1:
+            if largest < 1:
                 limits.append(Limit(own, largest, least))
         return limits
 
