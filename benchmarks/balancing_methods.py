@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from paragon_plugin.scheduling import LossBalance
-from paragon_plugin.scheduling.output_gradients import OutputGradients
+from paragon_plugin.scheduling.output_gradients import OutputGradients, sample_norms
 
 OURS: dict[str, dict[str, Any]] = {
     "fidelity": {"prefer": "fidelity"},
@@ -36,6 +36,12 @@ second of FAMO its default."""
 
 EPOCH = 50
 """Iterations between two steps of dynamic weight averaging, which counts in epochs."""
+
+
+def gradient_sizes(losses: Mapping[str, Tensor], output: Tensor) -> dict[str, float]:
+    """By loss: mean over the batch of the norm of its gradient on the output. The graph stays."""
+    gradients = {name: torch.autograd.grad(loss, output, retain_graph=True)[0] for name, loss in losses.items()}
+    return {name: float(sample_norms(gradient).mean()) for name, gradient in gradients.items()}
 
 
 class Weigher:

@@ -13,11 +13,12 @@ import argparse
 import copy
 import json
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from balancing_methods import Weigher, weigher
+from balancing_methods import Weigher, gradient_sizes, weigher
 from perceptual_distance import STLPIPSLoss, st_lpips
 from small_training import Discriminator, Scores, batches, crops, train, training_pairs
 from torch import Tensor
@@ -26,7 +27,6 @@ from wrong_weights import GRID, nano, new_discriminator
 
 import paragon_plugin
 from paragon_plugin.resilience.atomic_file import atomic_file
-from paragon_plugin.scheduling.output_gradients import sample_norms
 
 SETTINGS = {name: GRID[name] for name in ("middle", "GAN x 100")}
 EVERY, SCALE = 100, 4
@@ -40,11 +40,8 @@ class Watched(Weigher):
         self.own = own
         self.sizes: list[dict[str, float]] = []
 
-    def backward(self, losses: dict[str, Tensor], output: Tensor, /) -> None:  # type: ignore[override]
-        sizes = {
-            name: float(sample_norms(torch.autograd.grad(loss, output, retain_graph=True)[0]).mean())
-            for name, loss in losses.items()
-        }
+    def backward(self, losses: Mapping[str, Tensor], output: Tensor, /) -> None:
+        sizes = gradient_sizes(losses, output)
         self.own.backward(losses, output)
         balance = getattr(self.own, "balance", None)
         factors = {name: balance.factor(name) if balance is not None else 1.0 for name in sizes}

@@ -6,9 +6,11 @@ do not compare. One trunk is used as the loss and the other as the metric, so th
 
 import sys
 import types
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def st_lpips(trunk: str) -> nn.Module:
@@ -36,3 +38,35 @@ class STLPIPSLoss(nn.Module):
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         return self.loss_weight * self.distance(pred, target, normalize=True).mean()
+
+
+def same(features: Tensor) -> Tensor:
+    return features
+
+
+def gram(features: Tensor) -> Tensor:
+    """(B, C, C): products of the channels (B, C, H, W), mean over the pixels and channels."""
+    flat = features.flatten(2)
+    return flat @ flat.transpose(1, 2) / features[0].numel()
+
+
+class FeatureLoss(nn.Module):
+    """Mean absolute difference of a trunk's five features, or of what `of` makes of them; the sum over the five.
+
+    Features as they are compare content, their Gram matrices style (Gatys, Ecker and Bethge, CVPR 2016).
+    """
+
+    def __init__(self, trunk: str = "alex", of: Callable[[Tensor], Tensor] = same):
+        super().__init__()
+        distance = st_lpips(trunk)
+        self.scaling, self.net = distance.get_submodule("scaling_layer"), distance.get_submodule("net")
+        self.of = of
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        return [self.of(stage) for stage in self.net(self.scaling(2 * image - 1))]
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = self.features(target)
+        pairs = zip(self.features(pred), wanted, strict=True)
+        return torch.stack([F.l1_loss(mine, theirs) for mine, theirs in pairs]).sum()

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from balancing_methods import Weigher
+from balancing_methods import Weigher, gradient_sizes
 from perceptual_distance import st_lpips
 from small_training import batches, train, training_pairs
 from torch import Tensor, nn
@@ -36,7 +36,6 @@ from wrong_weights import nano, new_discriminator
 import paragon_plugin
 from paragon_plugin.losses import LDLLoss, MSSSIMLoss
 from paragon_plugin.resilience.atomic_file import atomic_file
-from paragon_plugin.scheduling.output_gradients import sample_norms
 
 LAST, ALL = {"5_3": 1.0}, {"1_2": 0.1, "2_2": 0.1, "3_3": 1.0, "4_3": 1.0, "5_3": 1.0}
 """Layers of the perceptual loss and their weights."""
@@ -127,14 +126,11 @@ def shares(published: Published, start: dict[str, Tensor], data: Any, averaged: 
             losses["gan"] = (cross_entropy(real - fake.mean(), False) + cross_entropy(fake - real.mean(), True)) / 2
         else:
             losses["gan"] = discriminator.fooled(output)
-        gradients = {
-            name: weight * torch.autograd.grad(losses[name], output, retain_graph=True)[0]
-            for name, weight in published.weights.items()
-        }
-        sizes = {name: float(sample_norms(gradient).mean()) for name, gradient in gradients.items()}
+        weighted = {name: weight * losses[name] for name, weight in published.weights.items()}
+        sizes = gradient_sizes(weighted, output)
         sums.append({name: size / sum(sizes.values()) for name, size in sizes.items()})
         optimizer.zero_grad()
-        output.backward(torch.stack(list(gradients.values())).sum(0))
+        torch.stack(list(weighted.values())).sum().backward()
         optimizer.step()
         if published.relativistic:
             judge.requires_grad_(True)

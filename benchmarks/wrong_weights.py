@@ -5,13 +5,14 @@
     python benchmarks/wrong_weights.py --data DATA --short
 
 The first takes hours and goes on from FILE; the second prints the tables alone; the third takes some minutes and
-shows that it runs. Five recipes, each a network after L1 training that goes on with several losses (BSDS500, batch 4,
+shows that it runs. Six recipes, each a network after L1 training that goes on with several losses (BSDS500, batch 4,
 64-pixel targets):
 
 - `main`: x4, ParagonSR2 nano, L1 + ST-LPIPS(alex) + GAN (U-Net discriminator), 300 iterations;
 - `swapped`: the same with BasicSR's MSRResNet 16x4 and ST-LPIPS(vgg);
 - `long`: `main` with 2,000 iterations, at three weightings;
 - `restoration`: x2, nano, L1 + FFT + SSIM, no GAN;
+- `style`: x4, nano, L1 + content + style (features of ST-LPIPS's AlexNet), no GAN;
 - `shares`: `main` with exact shares, held by EnCodec's balancer: which are good for what.
 
 Each but the last stands at a grid of weightings: one loss times 100, 10, 1/10, 1/100 around a middle, and two wrong at
@@ -35,8 +36,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from balancing_methods import METHODS, RATES, Weigher, weigher
-from perceptual_distance import STLPIPSLoss, st_lpips
+from balancing_methods import METHODS, RATES, Weigher, gradient_sizes, weigher
+from perceptual_distance import FeatureLoss, STLPIPSLoss, gram, st_lpips
 from small_training import Criterion, Discriminator, Pairs, Scores, batches, crops, train, training_pairs
 from torch import nn
 from torch.nn import functional as F
@@ -51,7 +52,16 @@ Weighting = dict[str, float]
 
 GAN_MIDDLE = {"l1_loss": 1.0, "stlpips_loss": 0.1, "gan_loss": 0.005}
 RESTORATION_MIDDLE = {"l1_loss": 1.0, "fft_loss": 0.05, "ssim_loss": 0.1}
-WORDS = {"l1_loss": "L1", "stlpips_loss": "LPIPS", "gan_loss": "GAN", "fft_loss": "FFT", "ssim_loss": "SSIM"}
+STYLE_MIDDLE = {"l1_loss": 1.0, "content_loss": 0.3, "style_loss": 100.0}
+WORDS = {
+    "l1_loss": "L1",
+    "stlpips_loss": "LPIPS",
+    "gan_loss": "GAN",
+    "fft_loss": "FFT",
+    "ssim_loss": "SSIM",
+    "content_loss": "content",
+    "style_loss": "style",
+}
 
 
 def scaled(middle: Weighting, **factors: float) -> Weighting:
@@ -133,6 +143,14 @@ RECIPES = {
         ("constant", "balanced"),
         seeds=2,
     ),
+    "style": Recipe(
+        4,
+        lambda: nano(4),
+        "alex",
+        {"middle": STYLE_MIDDLE} | around(STYLE_MIDDLE, FAR),
+        ("constant", "balanced"),
+        seeds=2,
+    ),
     "swapped": Recipe(4, residual, "vgg", SMALL_GRID, OURS_AND_CONSTANT, seeds=2),
     "long": Recipe(
         4,
@@ -165,6 +183,8 @@ def criteria(recipe: Recipe) -> dict[str, Criterion]:
         "stlpips_loss": lambda: STLPIPSLoss(trunk=recipe.trunk),
         "fft_loss": FFTLoss,
         "ssim_loss": SSIMLoss,
+        "content_loss": FeatureLoss,
+        "style_loss": lambda: FeatureLoss(of=gram),
     }
     return {name: make() for name, make in known.items() if name in names}
 
@@ -194,12 +214,7 @@ class Watched(Weigher):
     def backward(self, losses: Mapping[str, Any], output: Any, /) -> None:
         self.step += 1
         if self.step % self.every == 0:
-            self.sizes.append(
-                {
-                    name: float(torch.autograd.grad(loss, output, retain_graph=True)[0].flatten(1).norm(dim=1).mean())
-                    for name, loss in self.weighted(losses).items()
-                }
-            )
+            self.sizes.append(gradient_sizes(self.weighted(losses), output))
         self.own.backward(losses, output)
 
     def after_step(self, losses_again: Callable[[], Mapping[str, Any]]) -> None:
@@ -261,8 +276,10 @@ class Bench:
         return {**head, **found, "start": start["scores"]}
 
 
-def wanted_runs(names: list[str], seeds: int | None, runs: list[dict[str, Any]]) -> Iterator[Wanted]:
-    """Seed by seed; the weightings where rates are searched before the others."""
+def wanted_runs(
+    names: list[str], seeds: int | None, runs: list[dict[str, Any]], methods: tuple[str, ...] | None
+) -> Iterator[Wanted]:
+    """Seed by seed; the weightings where rates are searched before the others. `methods` instead of a recipe's own."""
     most = max(min(RECIPES[name].seeds, seeds or 99) for name in names)
     for seed in range(most):
         for name in names:
@@ -270,17 +287,17 @@ def wanted_runs(names: list[str], seeds: int | None, runs: list[dict[str, Any]])
             if seed >= min(recipe.seeds, seeds or 99):
                 continue
             for setting in sorted(recipe.weightings, key=lambda one: one not in SEARCHED):
-                for method in recipe.methods:
+                for method in methods or recipe.methods:
                     if method not in RATES:
                         yield Wanted(name, setting, method, seed)
                         continue
-                    for rate in RATES[method] if setting in SEARCHED else ():
+                    for rate in RATES[method] if name == "main" and setting in SEARCHED else ():
                         yield Wanted(name, setting, method, 0, rate)
-                    yield Wanted(name, setting, method, seed, chosen_rate(runs, name, method))
+                    yield Wanted(name, setting, method, seed, chosen_rate(runs, "main", method))
 
 
 SEARCHED = ("L1 x 100", "LPIPS x 100")
-"""Weightings at which the rate of a method that has one is searched, seed 0."""
+"""Weightings of `main` at which the rate of a method that has one is searched, seed 0."""
 
 
 def main() -> None:
@@ -288,7 +305,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with bsds500_train, kodak24 and set14")
     parser.add_argument("--json", type=Path, help="the results, written after every run")
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, help="these alone")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, help="these, instead of a recipe's own")
     parser.add_argument("--settings", nargs="+", help="weightings, these alone")
     parser.add_argument("--seeds", type=int, help="at most so many")
     parser.add_argument("--short", action="store_true", help="a run of each method, a few iterations")
@@ -305,9 +322,9 @@ def work(args: argparse.Namespace, runs: list[dict[str, Any]]) -> None:
     benches: dict[str, Bench] = {}
     fields = list(Wanted.__dataclass_fields__)
     done = {tuple(run[field] for field in fields) for run in runs}
-    for wanted in wanted_runs(args.recipes, 1 if args.short else args.seeds, runs):
+    for wanted in wanted_runs(args.recipes, 1 if args.short else args.seeds, runs, args.methods):
         key = tuple(vars(wanted)[field] for field in fields)
-        if key in done or wanted.method not in (args.methods or METHODS):
+        if key in done:
             continue
         if wanted.setting not in (args.settings or [wanted.setting]) or (args.short and wanted.setting != "middle"):
             continue
