@@ -102,7 +102,8 @@ def _typical(run: RunHistory, rows: list[Calibration]) -> str:
     shares = " and ".join(f"{loss} {percent(share)}" for loss, share in usual.items())
     return (
         f"Typical for losses of these kinds is {shares}. Proportions within a factor of {tolerance:g} of that count as "
-        "your choice and are kept; proportions further off count as a mistake of scale and are brought to that limit."
+        f"your choice and are kept; proportions off by {tolerance**3:g} or more count as a mistake of scale and are "
+        "brought to the typical ones; those between, part of the way."
     )
 
 

@@ -55,15 +55,19 @@ def bounded(shares: Mapping[Key, float], floor: Mapping[Key, float], ceiling: Ma
 
 
 def within_tolerance(measured: Mapping[Key, float], typical: Mapping[Key, float], tolerance: float) -> dict[Key, float]:
-    """The measured shares where they stand near the typical ones, else as near as is tolerated; of sum 1.
+    """The measured shares where they stand near the typical ones, the typical ones where they are far; of sum 1.
 
     With d_i = log(measured_i / typical_i) and c their median,
 
-        t_i ~ typical_i exp(clip(d_i - c, -h, h)),    h = log(tolerance) / 2.
+        t_i ~ typical_i exp(psi(d_i - c)),    h = log(tolerance) / 2,
 
-    The proportion of two is then at most `tolerance` times the typical one, either way; those within the square root of
-    `tolerance` of the median keep their proportions. A weight in the wrong unit is far from the median of the others,
-    which keep theirs.
+    and psi(x) = x up to |x| = h, from there falling to 0 at 3 h, and 0 beyond: the redescending function of Hampel
+    ("The influence curve and its role in robust estimation", 1974). A share near the typical one is a choice, and kept.
+    One far from it is a weight in the wrong unit. It says nothing about a choice.
+
+    The proportion of two is at most `tolerance` times the typical one, either way; those within the square root of
+    `tolerance` of the median keep their proportions. Of two that are D times off, they end off by D up to `tolerance`,
+    by `(tolerance^3 / D)^(1/2)` up to its third power, and then by nothing.
 
     Args:
         measured: Measured shares; above 0.
@@ -73,7 +77,12 @@ def within_tolerance(measured: Mapping[Key, float], typical: Mapping[Key, float]
     distance = {key: math.log(share / typical[key]) for key, share in measured.items()}
     centre = statistics.median(distance.values())
     half = math.log(tolerance) / 2
-    return normalised({key: typical[key] * math.exp(min(max(d - centre, -half), half)) for key, d in distance.items()})
+    return normalised({key: typical[key] * math.exp(_redescending(d - centre, half)) for key, d in distance.items()})
+
+
+def _redescending(value: float, half: float) -> float:
+    falling = max(0.0, (3 * half - abs(value)) / 2)
+    return math.copysign(min(abs(value), falling), value)
 
 
 def shares_by_role(

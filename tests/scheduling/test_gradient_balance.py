@@ -147,17 +147,17 @@ def test_multipliers_stop_at_their_bounds():
 # -- the rules for targets ---------------------------------------------------------------------------------------------
 
 
-def test_auto_takes_shares_far_from_the_typical_ones_to_twice_the_typical_proportion():
+def test_auto_takes_shares_far_from_the_typical_ones_to_those():
     # Perceptual loss 100 times too weak: n = 1 and 0.02 where 2 would be usual. By hand:
-    # t_l1 / t_vgg = 2 * 0.25 / 0.65 = 0.769231, so 43.4783 % and 56.5217 %.
+    # t_vgg = 0.65 / (0.25 + 0.65) = 72.2222 %.
     scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", **TYPICAL, **FAST)
     step = run(scheduler, constant(l1=1, vgg=0.02), 40)[-1]
-    assert step.shares == pytest.approx({"l1": 0.434783, "vgg": 0.565217}, abs=1e-6)
-    assert step.factors["vgg"] == pytest.approx(0.565217 * 1.02 / 0.02, rel=1e-5)
+    assert step.shares == pytest.approx({"l1": 0.277778, "vgg": 0.722222}, abs=1e-6)
+    assert step.factors["vgg"] == pytest.approx(0.722222 * 1.02 / 0.02, rel=1e-5)
 
 
 def test_auto_is_the_default_with_auto_calibrate_and_baseline_without():
-    for auto, expected in ((True, 0.565217), (False, 0.02 / 1.02)):
+    for auto, expected in ((True, 0.722222), (False, 0.02 / 1.02)):
         scheduler = new_scheduler(PIXEL_AND_VGG, auto_calibrate=auto, **TYPICAL, **FAST)
         assert run(scheduler, constant(l1=1, vgg=0.02), 40)[-1].shares["vgg"] == pytest.approx(expected, abs=5e-4)
 
@@ -179,9 +179,9 @@ def test_the_tolerance_keeps_measured_shares_or_gives_the_typical_ones(tolerance
 
 
 def test_typical_shares_can_be_overridden():
-    # 7 : 7 is four times 0.2 : 0.8, twice is tolerated
+    # 7 : 7 is four times 0.2 : 0.8; twice is kept, eight times is wrong, and 4 between them ends at (8 / 4) ** 0.5
     scheduler = new_scheduler(PIXEL_AND_VGG, target="auto", typical_shares={"pixel": 0.2, "perceptual": 0.8}, **FAST)
-    assert run(scheduler, constant(l1=7, vgg=7), 40)[-1].shares["vgg"] == pytest.approx(2 / 3, rel=1e-9)
+    assert run(scheduler, constant(l1=7, vgg=7), 40)[-1].shares["vgg"] == pytest.approx(4 / (4 + 2**0.5), rel=1e-9)
 
 
 def test_auto_leaves_weights_near_the_typical_ones_exactly_alone():
