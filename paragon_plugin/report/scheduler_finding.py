@@ -97,12 +97,20 @@ def _typical(run: RunHistory, rows: list[Calibration]) -> str:
     rows = [row for row in rows if row.loss in roles]
     if len(rows) < 2:
         return ""
-    tolerance = options.share_tolerance
     usual = shares_by_role({row.loss: row.measured or 1e-9 for row in rows}, roles, typical_shares(options), 1)
     shares = " and ".join(f"{loss} {percent(share)}" for loss, share in usual.items())
+    return f"Typical for losses of these kinds is {shares}. {_tolerance(options.share_tolerance, len(rows))}"
+
+
+def _tolerance(tolerance: float, losses: int) -> str:
+    """What `share_tolerance` does, for so many losses."""
+    if tolerance == 1:
+        return "That is what they get."
+    near, far = "near that", "far off"
+    if losses == 2:
+        near, far = f"within a factor of {tolerance:.3g} of that", f"off by a factor of {tolerance**3:.3g} or more"
     return (
-        f"Typical for losses of these kinds is {shares}. Proportions within a factor of {tolerance:g} of that count as "
-        f"your choice and are kept; proportions off by {tolerance**3:g} or more count as a mistake of scale and are "
+        f"Proportions {near} count as your choice and are kept; those {far} count as a mistake of scale and are "
         "brought to the typical ones; those between, part of the way."
     )
 

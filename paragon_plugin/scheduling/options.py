@@ -84,8 +84,9 @@ class DynamicLossScheduling(msgspec.Struct, kw_only=True, frozen=True, forbid_un
 
     share_tolerance: Annotated[float, Meta(ge=1, le=1e9)] = 2.0
     """`target: auto` only: the proportion of two losses ends at most this many times the typical one of their roles,
-    either way; that of two losses of one role at most this many times 1. Nearer ones are kept; those off by its third
-    power or more get the typical share, as all do with 1."""
+    either way; that of two losses of one role at most this many times 1. Nearer proportions are kept; those off by its
+    third power or more become typical. Of three or more, its square root and its power 1.5 count, from the median. 1
+    gives every loss its typical share."""
 
     typical_shares: dict[Role, _Share] = {}
     """`target: auto` only: overrides of the typical shares by role. Of `adversarial` and `regularization` it is the

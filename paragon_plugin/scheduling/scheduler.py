@@ -29,7 +29,7 @@ from .signals import Calibration, Limit, Signal
 
 __all__ = ["DynamicLossScheduler", "ForeignStateError", "LossInfo", "NonFiniteLossError", "Reading", "Step"]
 
-VERSION = 4
+VERSION = 5
 """Of `state_dict`."""
 
 TOLD = 1.1

@@ -60,10 +60,11 @@ def within_tolerance(measured: Mapping[Key, float], typical: Mapping[Key, float]
     With d_i = log(measured_i / typical_i) and c their median,
 
         t_i ~ typical_i exp(psi(d_i - c)),    h = log(tolerance) / 2,
+        psi(x) = sign(x) max(0, min(|x|, (3 h - |x|) / 2)),
 
-    and psi(x) = x up to |x| = h, from there falling to 0 at 3 h, and 0 beyond: the redescending function of Hampel
-    ("The influence curve and its role in robust estimation", 1974). A share near the typical one is a choice, and kept.
-    One far from it is a weight in the wrong unit. It says nothing about a choice.
+    Hampel's redescending function without its flat part ("The influence curve and its role in robust estimation",
+    1974): x up to h, from there falling in a straight line to 0 at 3 h. A share near the typical one is a choice, and
+    kept. One far from it is a weight in the wrong unit. It says nothing about a choice.
 
     The proportion of two is at most `tolerance` times the typical one, either way; those within the square root of
     `tolerance` of the median keep their proportions. Of two that are D times off, they end off by D up to `tolerance`,

@@ -36,6 +36,6 @@ def test_a_state_of_version_0_1_starts_calibration_afresh_and_says_so(
     found = step_traces.trace(step_traces.CASES[name], change=(20, state))
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning == (
-        "The loss scheduler's state was saved by another version of it (2, now 4); calibration starts afresh."
+        "The loss scheduler's state was saved by another version of it (2, now 5); calibration starts afresh."
     )
     assert found == step_traces.trace(step_traces.CASES[name], change=(20, {}))

@@ -53,6 +53,20 @@ def test_a_good_run(run_of: Callable[..., RunHistory]) -> None:
     assert said["incidents"].verdict == "None."
 
 
+@pytest.mark.parametrize(
+    ("tolerance", "words"),
+    [
+        (2, "within a factor of 2 of that count as your choice and are kept; those off by a factor of 8 or more"),
+        (3, "within a factor of 3 of that count as your choice and are kept; those off by a factor of 27 or more"),
+        (1, "is l1_loss 50 % and fft_loss 50 %. That is what they get."),
+    ],
+)
+def test_the_rule_of_auto_is_told_with_its_numbers(tmp_path: Path, tolerance: float, words: str) -> None:
+    block = {"enabled": True, "auto_calibrate": True, "share_tolerance": tolerance}
+    run = replace(read_run(write_recorded_run(tmp_path, "run")), scheduling=parse_dynamic_loss_scheduling(block))
+    assert words in answers(run)["scheduled"].answer
+
+
 def test_a_run_that_is_worse_than_bicubic_and_gets_worse(run_of: Callable[..., RunHistory]) -> None:
     said = answers(with_bicubic(run_of(psnr=(29.0, 28.5)), 30.0))
     assert (said["trained"].verdict, said["trained"].tone) == ("Not visibly.", "bad")

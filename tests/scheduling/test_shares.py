@@ -1,6 +1,7 @@
 """Target shares against hand-computed numbers and brute force."""
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -119,13 +120,46 @@ def test_right_weights_stay_and_wrong_ones_end_right(wrong: float, off: float):
         assert (ended["vgg"] / perceptual) / (ended["l1"] / pixel) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("tolerance", "wrong", "off"),  # by hand, as above: (tolerance ** 3 / wrong) ** 0.5 between
+    [(2, 1.9, 1.9), (2, 4.5, 4 / 3), (2, 8, 1), (3, 2.9, 2.9), (3, 9, 3**0.5), (3, 27, 1), (1, 1.1, 1)],
+)
+def test_the_tolerance_holds_between_roles_and_within_one(tolerance: float, wrong: float, off: float):
+    options: dict[str, Any] = {"target": "auto", "share_tolerance": tolerance, "typical_shares": {"perceptual": 0.4}}
+    for roles in ({"a": "perceptual", "b": "perceptual"}, {"a": "perceptual", "b": "pixel"}):
+        ended = targets({"a": wrong, "b": 1.0}, roles, share_floor=0, **options)
+        assert ended["a"] / ended["b"] == pytest.approx(off, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ended"),  # by hand: up to 2 ** 0.5 from the median a size stays, then it is (8 ** 0.5 / size) ** 0.5
+    [
+        ((1, 1, 1.4), (1, 1, 1.4)),
+        ((1, 1, 1.5), (1, 1, (8**0.5 / 1.5) ** 0.5)),
+        ((1, 1, 2), (1, 1, 2**0.25)),
+        ((1, 1, 2.83), (1, 1, 1)),
+        ((1, 1, 1e9), (1, 1, 1)),
+        ((1, 1, 1e-9), (1, 1, 1)),
+        # The median of an even count is the geometric mean of the two in the middle: here 1.2.
+        ((0.9, 1, 1.44, 1.2 * 1.5), (0.9, 1, 1.44, 1.2 * (8**0.5 / 1.5) ** 0.5)),
+    ],
+)
+def test_of_three_or_more_the_distance_from_the_median_counts(sizes, ended):
+    own = within_tolerance(dict(enumerate(sizes)), dict.fromkeys(range(len(sizes)), 1.0), 2)
+    assert [own[place] for place in own] == pytest.approx([part / sum(ended) for part in ended], rel=1e-4)
+
+
 @settings(max_examples=100, deadline=None)
-@given(wrong=st.floats(1e-4, 1e4), step=st.floats(1, 1.01), tolerance=st.floats(1, 10))
-def test_a_little_more_of_a_weight_changes_its_share_by_as_little(wrong, step, tolerance):
-    typical = {"a": 0.4, "b": 0.6}
-    ends = [within_tolerance({"a": 0.4 * factor, "b": 0.6}, typical, tolerance) for factor in (wrong, wrong * step)]
-    first, second = (ended["a"] / ended["b"] for ended in ends)
-    assert max(first / second, second / first) <= step * (1 + 1e-9)
+@given(
+    sizes=st.lists(st.floats(1e-4, 1e4), min_size=2, max_size=6), step=st.floats(1, 1.01), tolerance=st.floats(1, 10)
+)
+def test_a_little_more_of_a_weight_changes_no_proportion_by_more(sizes, step, tolerance):
+    typical = dict.fromkeys(range(len(sizes)), 1.0)
+    first, second = (
+        within_tolerance(dict(enumerate([sizes[0] * factor, *sizes[1:]])), typical, tolerance) for factor in (1, step)
+    )
+    for a, b in itertools.permutations(typical, 2):
+        assert (first[a] / first[b]) / (second[a] / second[b]) <= step * (1 + 1e-9)
 
 
 def test_one_weight_in_the_wrong_unit_leaves_the_proportion_of_the_others():
@@ -157,8 +191,10 @@ def test_no_two_end_further_from_their_typical_proportion_than_is_tolerated(size
 
     for a, b in itertools.permutations(measured, 2):
         assert off(ended, a, b) <= tolerance * (1 + 1e-9)
-        if len(sizes) == 2 and off(measured, a, b) >= 1:  # never past the typical proportion, nor away from it
-            assert 1 - 1e-9 <= off(ended, a, b) <= off(measured, a, b) * (1 + 1e-9)
+        further = max(off(measured, a, b), off(measured, b, a))
+        assert off(ended, a, b) <= further * (1 + 1e-9)  # never away from the typical proportion
+        if len(sizes) == 2 and off(measured, a, b) >= 1:  # nor past it
+            assert off(ended, a, b) >= 1 - 1e-9
     near = tolerance**0.5  # those this near to the typical shares, all of them, stay as they are
     kept = {place: usual[place] * near ** (size % 1 - 0.5) for place, size in measured.items()}
     kept = {place: share / sum(kept.values()) for place, share in kept.items()}
