@@ -153,13 +153,14 @@ def test_of_three_or_more_the_distance_from_the_median_counts(sizes, ended):
 @given(
     sizes=st.lists(st.floats(1e-4, 1e4), min_size=2, max_size=6), step=st.floats(1, 1.01), tolerance=st.floats(1, 10)
 )
-def test_a_little_more_of_a_weight_changes_no_proportion_by_more(sizes, step, tolerance):
+def test_a_little_more_of_a_weight_changes_proportions_by_little(sizes, step, tolerance):
     typical = dict.fromkeys(range(len(sizes)), 1.0)
     first, second = (
         within_tolerance(dict(enumerate([sizes[0] * factor, *sizes[1:]])), typical, tolerance) for factor in (1, step)
     )
     for a, b in itertools.permutations(typical, 2):
-        assert (first[a] / first[b]) / (second[a] / second[b]) <= step * (1 + 1e-9)
+        # Of two others one is kept and one falls, where it is the median that moves: slopes of 1 and 1 / 2.
+        assert (first[a] / first[b]) / (second[a] / second[b]) <= step**1.5 * (1 + 1e-9)
 
 
 def test_one_weight_in_the_wrong_unit_leaves_the_proportion_of_the_others():
