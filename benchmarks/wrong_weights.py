@@ -30,7 +30,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -277,7 +277,7 @@ class Bench:
 
 
 def wanted_runs(
-    names: list[str], seeds: int | None, runs: list[dict[str, Any]], methods: tuple[str, ...] | None
+    names: list[str], seeds: int | None, runs: list[dict[str, Any]], methods: Sequence[str] | None
 ) -> Iterator[Wanted]:
     """Seed by seed; the weightings where rates are searched before the others. `methods` instead of a recipe's own."""
     most = max(min(RECIPES[name].seeds, seeds or 99) for name in names)

@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="module")
-def regret() -> ModuleType:
+def benchmark(name: str) -> ModuleType:
     folder = str(Path(__file__).parents[2] / "benchmarks")
     sys.path.insert(0, folder)
     try:
-        return importlib.import_module("wrong_weights_regret")
+        return importlib.import_module(name)
     finally:
         sys.path.remove(folder)
+
+
+@pytest.fixture(scope="module")
+def regret() -> ModuleType:
+    return benchmark("wrong_weights_regret")
 
 
 def run(setting: str, psnr: float, lpips: float, method: str = "constant", **others: Any) -> dict[str, Any]:
@@ -62,3 +66,13 @@ def test_the_rate_of_a_method_is_chosen_where_all_of_its_rates_ran(regret: Modul
     ]
     assert regret.chosen_rate(runs, "main", "famo") == 0.1
     assert regret.chosen_rate(runs, "main", "constant") is None
+
+
+def test_rates_are_searched_on_the_main_recipe_and_taken_from_it_elsewhere() -> None:
+    searched = benchmark("wrong_weights")
+    runs = [*GRID, run("b", 27.0, 0.4, "famo", rate=0.025), run("b", 27.0, 0.3, "famo", rate=0.25)]
+    wanted = {name: list(searched.wanted_runs([name], 1, runs, ["famo"])) for name in ("main", "swapped")}
+    assert {one.rate for one in wanted["swapped"]} == {0.25}
+    assert {one.setting for one in wanted["swapped"]} == set(searched.SMALL_GRID)
+    assert {one.setting for one in wanted["main"] if one.rate != 0.25} == set(searched.SEARCHED)
+    assert {one.rate for one in wanted["main"]} == set(searched.RATES["famo"])
