@@ -40,10 +40,6 @@ class STLPIPSLoss(nn.Module):
         return self.loss_weight * self.distance(pred, target, normalize=True).mean()
 
 
-def same(features: Tensor) -> Tensor:
-    return features
-
-
 def gram(features: Tensor) -> Tensor:
     """(B, C, C): products of the channels (B, C, H, W), mean over the pixels and channels."""
     flat = features.flatten(2)
@@ -56,11 +52,11 @@ class FeatureLoss(nn.Module):
     Features as they are compare content, their Gram matrices style (Gatys, Ecker and Bethge, CVPR 2016).
     """
 
-    def __init__(self, trunk: str = "alex", of: Callable[[Tensor], Tensor] = same):
+    def __init__(self, trunk: str = "alex", of: Callable[[Tensor], Tensor] | None = None):
         super().__init__()
         distance = st_lpips(trunk)
         self.scaling, self.net = distance.get_submodule("scaling_layer"), distance.get_submodule("net")
-        self.of = of
+        self.of = of or nn.Identity()
 
     def features(self, image: Tensor) -> list[Tensor]:
         return [self.of(stage) for stage in self.net(self.scaling(2 * image - 1))]

@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 from balancing_methods import Weigher, gradient_sizes
-from perceptual_distance import st_lpips
+from perceptual_distance import FeatureLoss
 from small_training import batches, train, training_pairs
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -69,31 +69,21 @@ RECIPES = {
 }
 
 
-class Perceptual(nn.Module):
+class Perceptual(FeatureLoss):
     """`sum_k w_k mean |f_k(y) - f_k(x)|` of features before their activation."""
 
     def __init__(self, layers: dict[str, float]):
-        super().__init__()
-        trunk = st_lpips("vgg").net
-        self.stages = nn.ModuleList([trunk.slice1, trunk.slice2, trunk.slice3, trunk.slice4, trunk.slice5])
+        super().__init__("vgg")
         self.layers = {PLACES[name]: weight for name, weight in layers.items()}
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
 
-    def features(self, x: Tensor) -> list[Tensor]:
-        x, found = (x - self.mean) / self.std, []
-        for stage in self.stages:
+    def features(self, image: Tensor) -> list[Tensor]:
+        x, found = self.scaling(2 * image - 1), []
+        for stage in self.net.children():
             for name, layer in stage.named_children():
                 x = F.relu(x) if isinstance(layer, nn.ReLU) else layer(x)
                 if int(name) in self.layers:
-                    found.append(x)
+                    found.append(self.layers[int(name)] * x)
         return found
-
-    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        with torch.no_grad():
-            wanted = self.features(target)
-        pairs = zip(self.layers.values(), self.features(pred), wanted, strict=True)
-        return torch.stack([weight * F.l1_loss(mine, theirs) for weight, mine, theirs in pairs]).sum()
 
 
 def cross_entropy(logits: Tensor, real: bool) -> Tensor:

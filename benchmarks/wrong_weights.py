@@ -78,6 +78,12 @@ def around(middle: Weighting, factors: Mapping[str, float]) -> dict[str, Weighti
 
 
 FAR = {"x 100": 100.0, "/ 100": 0.01}
+
+
+def small_grid(middle: Weighting) -> dict[str, Weighting]:
+    return {"middle": middle} | around(middle, FAR)
+
+
 NEAR = {"x 10": 10.0, "/ 10": 0.1}
 TWO_WRONG = {
     "L1 x 10, LPIPS / 10": {"L1": 10.0, "LPIPS": 0.1},
@@ -89,12 +95,11 @@ TWO_WRONG = {
     "L1 / 100, GAN x 10": {"L1": 0.01, "GAN": 10.0},
 }
 GRID = (
-    {"middle": GAN_MIDDLE}
-    | around(GAN_MIDDLE, FAR)
+    small_grid(GAN_MIDDLE)
     | {name: scaled(GAN_MIDDLE, **factors) for name, factors in TWO_WRONG.items()}
     | around(GAN_MIDDLE, NEAR)
 )
-SMALL_GRID = {"middle": GAN_MIDDLE} | around(GAN_MIDDLE, FAR)
+SMALL_GRID = small_grid(GAN_MIDDLE)
 
 SHARES = {
     " : ".join(f"{share:g}" for share in shares): dict(zip(GAN_MIDDLE, shares, strict=True))
@@ -132,25 +137,15 @@ def nano(scale: int) -> nn.Module:
     return build_paragonsr2("nano", scale=scale)
 
 
+def without_discriminator(scale: int, middle: Weighting) -> Recipe:
+    return Recipe(scale, lambda: nano(scale), "alex", small_grid(middle), ("constant", "balanced"), seeds=2)
+
+
 OURS_AND_CONSTANT = ("constant", "fidelity", "balanced", "perceptual")
 RECIPES = {
     "main": Recipe(4, lambda: nano(4), "alex", GRID, METHODS),
-    "restoration": Recipe(
-        2,
-        lambda: nano(2),
-        "alex",
-        {"middle": RESTORATION_MIDDLE} | around(RESTORATION_MIDDLE, FAR),
-        ("constant", "balanced"),
-        seeds=2,
-    ),
-    "style": Recipe(
-        4,
-        lambda: nano(4),
-        "alex",
-        {"middle": STYLE_MIDDLE} | around(STYLE_MIDDLE, FAR),
-        ("constant", "balanced"),
-        seeds=2,
-    ),
+    "restoration": without_discriminator(2, RESTORATION_MIDDLE),
+    "style": without_discriminator(4, STYLE_MIDDLE),
     "swapped": Recipe(4, residual, "vgg", SMALL_GRID, OURS_AND_CONSTANT, seeds=2),
     "long": Recipe(
         4,
